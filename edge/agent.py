@@ -1,0 +1,189 @@
+"""The composition root: a profile becomes samplers, stock levels, an outbox and a publisher.
+
+    samplers (a thread each) ─▶ queue ─▶ Shelf: levels, movements ─▶ Outbox.put ─▶ Publisher
+
+Facts and the stock state that they follow from are committed in one transaction, so that a power cut between two
+readings neither loses a sale nor counts one twice.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+
+import msgspec
+import structlog
+
+from edge import wire
+from edge.clock import Clock, every
+from edge.profile import CameraSettings, Profile
+from edge.readings import Reading, no_value
+from edge.report import Reporter, to_fact
+from edge.sensors import open_driver, quantities
+from edge.sensors.sampler import Sampler
+from edge.stock import Plan, SlotState, step, tick
+from edge.uplink.outbox import Outbox
+from edge.uplink.publisher import Link, Publisher
+from edge.vision.detector import Detector
+from edge.vision.observe import Region
+from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
+from edge.vision.watch import CameraWatch
+
+log = structlog.get_logger(__name__)
+BATCH_WAIT_S = 0.2
+HUNG_S = 15.0
+Sink = Callable[[tuple[Reading, ...]], None]
+_states = msgspec.json.Decoder(dict[str, SlotState])
+
+
+class Shelf:
+    """The stock of every slot: readings in, facts and the state to commit with them out."""
+
+    def __init__(self, profile: Profile, snapshot: bytes | None) -> None:
+        stock = profile.stock
+        self._plans = {slot.source: Plan(
+            slot.name, slot.sku, slot.source, slot.item_weight_kg, slot.tare_kg, slot.depth,
+            stock.agree, stock.put_back_s, stock.gap_s) for slot in profile.slots}
+        kept = _states.decode(snapshot) if snapshot else {}
+        self._states = {plan.slot: kept.get(plan.slot, SlotState()) for plan in self._plans.values()}
+
+    def step(self, reading: Reading) -> tuple[wire.Fact, ...]:
+        """The facts that follow from one reading; none where no slot looks at it."""
+        plan = self._plans.get(reading.name)
+        if plan is None:
+            return ()
+        self._states[plan.slot], facts = step(plan, self._states[plan.slot], reading)
+        return facts
+
+    def tick(self, now: float) -> tuple[wire.Fact, ...]:
+        """The facts that are due without any reading."""
+        facts: list[wire.Fact] = []
+        for plan in self._plans.values():
+            self._states[plan.slot], due = tick(plan, self._states[plan.slot], now)
+            facts.extend(due)
+        return tuple(facts)
+
+    def levels(self) -> dict[str, int | None]:
+        """Units on the shelf by slot; None where nothing is known yet."""
+        return {slot: state.level for slot, state in self._states.items()}
+
+    def snapshot(self) -> bytes:
+        """All slots' state, to be committed with the facts."""
+        return msgspec.json.encode(self._states)
+
+
+class Agent:
+    """One shop's device, running until `stop` is set."""
+
+    def __init__(self, profile: Profile, clock: Clock) -> None:
+        """Opens the outbox and loads the models; StoreError or ModelError where that cannot be."""
+        self._profile, self._clock = profile, clock
+        self._queue: queue.Queue[tuple[Reading, ...]] = queue.Queue(10_000)
+        detectors = load_detectors(profile)
+        self.outbox = Outbox(profile.device.data / "outbox.db")
+        self._shelf = Shelf(profile, self.outbox.snapshot())
+        self._reporter = Reporter({part.name: part.report_s for part in (*profile.sensors, *profile.cameras)})
+        self.samplers = build_samplers(profile, clock, self._queue.put, detectors)
+        self.publisher = Publisher(link_of(profile), self.outbox, clock, self._birth(), self.statuses)
+
+    def run(self, stop: threading.Event) -> None:
+        """Sample, derive, commit and publish until `stop` is set; then finish what was read."""
+        for sampler in self.samplers:
+            sampler.start()
+        self.publisher.start()
+        log.info("running", device=self._profile.device.id, stream=self.outbox.stream, boot=self.outbox.boot,
+                 held=self.outbox.held().records)
+        due = every(self._clock, 1.0)
+        while not stop.is_set():
+            facts = self._derive(self._next_readings())
+            if due():
+                facts += self._shelf.tick(self._clock.now())
+            self._commit(facts)
+        self._close()
+
+    def statuses(self) -> dict[str, str]:
+        """How each sensor and camera is doing: `ok`, a reason, or `hung`."""
+        now = self._clock.monotonic()
+        return {sampler.name: "hung" if now - sampler.beat > HUNG_S else sampler.status()
+                for sampler in self.samplers}
+
+    def _next_readings(self) -> list[Reading]:
+        """The readings that wait, or those of the next moment: one commit serves them all."""
+        readings: list[Reading] = []
+        try:
+            readings.extend(self._queue.get(timeout=BATCH_WAIT_S))
+            while True:
+                readings.extend(self._queue.get_nowait())
+        except queue.Empty:
+            return readings
+
+    def _derive(self, readings: Iterable[Reading]) -> tuple[wire.Fact, ...]:
+        facts: list[wire.Fact] = []
+        for reading in readings:
+            if self._reporter.worth(reading):
+                facts.append(to_fact(reading))
+            facts.extend(self._shelf.step(reading))
+        return tuple(facts)
+
+    def _commit(self, facts: tuple[wire.Fact, ...]) -> None:
+        if facts:
+            self.outbox.put(facts, self._shelf.snapshot())
+            self.publisher.wake()
+
+    def _close(self) -> None:
+        for sampler in self.samplers:
+            sampler.stop()
+        self._commit(self._derive(self._next_readings()))
+        self.publisher.stop()
+        self.outbox.close()
+        log.info("stopped", device=self._profile.device.id)
+
+    def _birth(self) -> wire.Birth:
+        profile = self._profile
+        return wire.Birth(
+            device=profile.device.id, st=self.outbox.stream, boot=self.outbox.boot, t=self._clock.now(),
+            agent=version("cornergrid"),
+            sensors={sensor.name: sensor.driver for sensor in profile.sensors}
+            | {camera.name: "camera" for camera in profile.cameras},
+            slots={slot.name: slot.sku for slot in profile.slots})
+
+
+def link_of(profile: Profile) -> Link:
+    """The profile's uplink as the publisher takes it."""
+    uplink = profile.uplink
+    return Link(profile.device.id, uplink.host, uplink.port, uplink.batch, uplink.window, uplink.resend_s)
+
+
+def load_detectors(profile: Profile) -> dict[str, Detector]:
+    """The detector of each camera, by camera name; cameras with one model share it. ModelError where one is bad."""
+    loaded = {path: OnnxDetector.load(path) for path in {camera.model or DEFAULT_MODEL for camera in profile.cameras}}
+    return {camera.name: loaded[camera.model or DEFAULT_MODEL] for camera in profile.cameras}
+
+
+def build_samplers(profile: Profile, clock: Clock, sink: Sink, detectors: dict[str, Detector]) -> list[Sampler]:
+    """A supervised thread for each sensor and camera: none waits for another."""
+    sensors = [Sampler(
+        name=settings.name,
+        open=lambda settings=settings: open_driver(settings, clock),
+        failed=lambda reason, settings=settings: tuple(
+            no_value(settings.name, quantity, clock.now(), reason, unit) for quantity, unit in quantities(settings)),
+        sink=sink, period_s=settings.period_s, clock=clock) for settings in profile.sensors]
+    cameras = [_camera_sampler(camera, profile, clock, sink, detectors[camera.name]) for camera in profile.cameras]
+    return sensors + cameras
+
+
+def regions_of(camera: str, profile: Profile) -> tuple[Region, ...]:
+    """The slots' places in one camera's picture."""
+    return tuple(Region(slot.name, *slot.region) for slot in profile.slots if slot.camera == camera and slot.region)
+
+
+def _camera_sampler(camera: CameraSettings, profile: Profile, clock: Clock, sink: Sink, detector: Detector) -> Sampler:
+    regions = regions_of(camera.name, profile)
+    return Sampler(
+        name=camera.name,
+        open=lambda: CameraWatch(camera.name, camera.source, detector, regions, clock),
+        failed=lambda reason: tuple(
+            no_value(camera.name, f"facings/{region.slot}", clock.now(), reason, "count") for region in regions),
+        sink=sink, period_s=camera.period_s, clock=clock)
