@@ -233,7 +233,8 @@ def _repeated(key: str, names: list[str]) -> Iterator[Problem]:
 
 def _on_scale(key: str, slot: Slot, scales: set[str]) -> Iterator[Problem]:
     if slot.scale not in scales:
-        yield Problem(f"{key}.scale", f"no scale is named {slot.scale}", f"known: {', '.join(sorted(scales)) or 'none'}")
+        yield Problem(f"{key}.scale", f"no scale is named {slot.scale}",
+                      f"known: {', '.join(sorted(scales)) or 'none'}")
     if not slot.item_weight:
         yield Problem(f"{key}.item_weight", "a slot on a scale needs the weight of one unit", 'like "0.250 kg"')
 

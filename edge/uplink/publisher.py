@@ -55,9 +55,12 @@ class _Sent:
 class Publisher:
     """One connection to the broker, kept up by paho; one thread that sends what the outbox holds."""
 
-    def __init__(self, link: Link, outbox: Outbox, clock: Clock, birth: wire.Birth,
-                 state: Callable[[], dict[str, str]]) -> None:
-        """`state` tells each sensor's status for the retained state message."""
+    def __init__(self, link: Link, outbox: Outbox, clock: Clock, birth: wire.Birth | None = None,
+                 state: Callable[[], dict[str, str]] = dict) -> None:
+        """`state` tells each sensor's status for the retained state message.
+
+        Without a `birth` it only sends: a visitor beside the running agent leaves no presence and takes no session.
+        """
         self._link, self._outbox, self._clock = link, outbox, clock
         self._birth, self._sensor_state = birth, state
         self._changed = threading.Condition()
@@ -82,7 +85,7 @@ class Publisher:
             self._stopping = True
             self._changed.notify_all()
         self._thread.join(timeout=5)
-        if self._connected:
+        if self._connected and self._birth:
             goodbye = self._client.publish(wire.up(self._link.device, "state"), self._state(online=False), 1, True)
             try:
                 goodbye.wait_for_publish(timeout=1)
@@ -107,13 +110,15 @@ class Publisher:
         return self._connected
 
     def _new_client(self, protocol: MQTTProtocolVersion) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._link.device, protocol=protocol)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=protocol,
+                             client_id=self._link.device if self._birth else f"{self._link.device}-check")
         client.reconnect_delay_set(1, 30)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
-        client.will_set(wire.up(self._link.device, "state"), self._state(online=False), 1, True)
+        if self._birth:
+            client.will_set(wire.up(self._link.device, "state"), self._state(online=False), 1, True)
         return client
 
     def _run(self) -> None:
@@ -122,7 +127,7 @@ class Publisher:
         while not self._stopping:
             if self._old_protocol:
                 self._reopen()
-            if self._connected and self._clock.monotonic() >= due_state:
+            if self._connected and self._birth and self._clock.monotonic() >= due_state:
                 self._client.publish(wire.up(self._link.device, "state"), self._state(online=True), 1, True)
                 due_state = self._clock.monotonic() + STATE_S
             self._rewind_if_silent()
@@ -204,8 +209,9 @@ class Publisher:
             return
         log.info("connected", broker=f"{self._link.host}:{self._link.port}")
         client.subscribe(wire.committed_topic(self._link.device), qos=1)
-        client.publish(wire.up(self._link.device, "birth"), wire.encode(self._birth), 1, True)
-        client.publish(wire.up(self._link.device, "state"), self._state(online=True), 1, True)
+        if self._birth:
+            client.publish(wire.up(self._link.device, "birth"), wire.encode(self._birth), 1, True)
+            client.publish(wire.up(self._link.device, "state"), self._state(online=True), 1, True)
         with self._changed:
             self._rewind()
             self._connected = True

@@ -1,0 +1,134 @@
+"""Does this shop work? Every part is tried for real, from the sensors to the cloud's own commit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge import wire
+from edge.agent import link_of, regions_of
+from edge.clock import Clock
+from edge.errors import CornergridError, ModelError, SensorError
+from edge.profile import CameraSettings, Profile
+from edge.sensors import AnySettings, open_driver
+from edge.uplink.outbox import Outbox
+from edge.uplink.publisher import Publisher
+from edge.vision.camera import open_camera, redact
+from edge.vision.observe import count_facings, frame_quality
+from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
+
+EARLIEST = 1_735_689_600  # 2025-01-01: a clock before the program was written has lost its battery
+FREE_BYTES = 200 * 1024 * 1024
+FIXES = {
+    "no_port": "is the adapter plugged in? `ls /dev/serial/by-id` shows what is",
+    "no_answer": "power, cable, address and the protocol on the device's own menu",
+    "no_camera": "open the address in a player; check the cable and the password",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing that was tried: what came of it, and what to do where it failed."""
+
+    part: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+def check(profile: Profile, clock: Clock, *, patience_s: float = 15.0) -> Iterator[Outcome]:
+    """Try every part of the shop in turn; each outcome comes as soon as it is known.
+
+    `patience_s`: real seconds for the round trip to the cloud's commit.
+    """
+    yield _clock(clock)
+    yield _disk(profile.device.data)
+    for settings in profile.sensors:
+        yield _try(settings.name, lambda settings=settings: _sensor(settings, clock))
+    for camera in profile.cameras:
+        yield _try(camera.name, lambda camera=camera: _camera(camera, profile))
+    yield _try("uplink", lambda: _round_trip(profile, clock, patience_s))
+
+
+def _try(part: str, look: Callable[[], Outcome]) -> Outcome:
+    try:
+        return look()
+    except SensorError as error:
+        return Outcome(part, False, str(error), FIXES.get(error.reason, "see the part's manual"))
+    except ModelError as error:
+        return Outcome(part, False, f"{error.file}: {error.wrong}", error.fix)
+    except CornergridError as error:
+        return Outcome(part, False, str(error), "see the message")
+
+
+def _clock(clock: Clock) -> Outcome:
+    ok = clock.now() > EARLIEST
+    return Outcome("clock", ok, f"{int(clock.now())} s since 1970",
+                   "" if ok else "set it, or let it reach an NTP server")
+
+
+def _disk(data: Path) -> Outcome:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe = data / ".write-test"
+        with probe.open("wb") as file:
+            file.write(b"cornergrid")
+            os.fsync(file.fileno())
+        probe.unlink()
+        free = shutil.disk_usage(data).free
+    except OSError as error:
+        return Outcome("disk", False, f"{data}: {error.strerror}", "the data folder must be a writable disk")
+    return Outcome("disk", free > FREE_BYTES, f"{free // 1024 ** 2} MiB free in {data}",
+                   "" if free > FREE_BYTES else "make room: an outage needs somewhere to keep its readings")
+
+
+def _sensor(settings: AnySettings, clock: Clock) -> Outcome:
+    driver = open_driver(settings, clock)
+    try:
+        readings = driver.read()
+    finally:
+        driver.close()
+    bad = [reading for reading in readings if reading.quality.startswith("bad")]
+    shown = ", ".join(f"{reading.quantity} {reading.quality if reading.value is None else reading.value} {reading.unit}"
+                      for reading in readings)
+    return Outcome(settings.name, not bad, shown.strip(), FIXES.get("no_answer", "") if bad else "")
+
+
+def _camera(camera: CameraSettings, profile: Profile) -> Outcome:
+    detector = OnnxDetector.load(camera.model or DEFAULT_MODEL)
+    source = open_camera(camera.source)
+    try:
+        frame = source.read()
+    finally:
+        source.close()
+    height, width = frame.image.shape[:2]
+    quality = frame_quality(frame.image)
+    if quality != "ok":
+        return Outcome(camera.name, False, f"{width}x{height}, {quality}", "light, lens cover, aim")
+    facings = count_facings(detector.detect(frame.image), frame.image.shape[:2], regions_of(camera.name, profile))
+    seen = ", ".join(f"{slot} {count}" for slot, count in facings.items())
+    return Outcome(camera.name, True, f"{width}x{height} from {redact(camera.source)}; facings {seen}")
+
+
+def _round_trip(profile: Profile, clock: Clock, patience_s: float) -> Outcome:
+    """One record through the real outbox and broker, until the cloud says that it has committed it."""
+    uplink = profile.uplink
+    where = f"{uplink.host}:{uplink.port}"
+    outbox = Outbox(profile.device.data / "outbox.db")
+    publisher = Publisher(link_of(profile), outbox, clock)
+    publisher.start()
+    try:
+        seq = outbox.put([wire.Fact("check/round_trip", clock.now(), "", True)])
+        publisher.wake()
+        if publisher.wait_committed(seq, patience_s):
+            return Outcome("uplink", True, f"{where}: record {seq} is committed in the cloud")
+        if not publisher.connected:
+            return Outcome("uplink", False, f"no broker answers at {where}", "network, address, firewall")
+        return Outcome("uplink", False, f"{where} answers, but nothing was committed in {patience_s:.0f} s",
+                       f"is the ingest running, and {profile.device.id} registered (`cornergrid-cloud store add`)?")
+    finally:
+        publisher.stop()
+        outbox.close()

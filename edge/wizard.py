@@ -1,0 +1,61 @@
+"""A first profile from a few answers, as TOML that a person can read and go on writing."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.profile import Profile, parse_profile
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the installer said; empty strings mean that there is none."""
+
+    device: str
+    broker: str
+    data: str
+    scale_port: str = ""
+    scale_sku: str = ""
+    item_weight: str = ""
+    probe_port: str = ""
+    camera: str = ""
+    camera_sku: str = ""
+
+
+def render(answers: Answers) -> str:
+    """The profile's TOML."""
+    host, _, port = answers.broker.rpartition(":")
+    number = (port if port.isdigit() else _quote(port)) if host else "1883"
+    lines = ["# Made by `cornergrid-edge init`; `cornergrid-edge check` tries all of it.", "", "[device]",
+             f"id = {_quote(answers.device)}", f"data = {_quote(answers.data)}", "", "[uplink]",
+             f"host = {_quote(host or answers.broker)}", f"port = {number}"]
+    if answers.scale_port:
+        lines += ["", "[[sensors]]", 'name = "scale-1"', 'driver = "toledo-8217"',
+                  f"port = {_quote(answers.scale_port)}", 'unit = "kg"', "period_s = 0.5", "", "[[slots]]",
+                  'name = "A1"', f"sku = {_quote(answers.scale_sku)}", "capacity = 24", 'scale = "scale-1"',
+                  f"item_weight = {_quote(answers.item_weight)}"]
+    if answers.probe_port:
+        lines += ["", "[[sensors]]", 'name = "fridge-1"', 'driver = "modbus"', f"port = {_quote(answers.probe_port)}",
+                  'device = "xy-md02"', "address = 1", "period_s = 5.0"]
+    if answers.camera:
+        lines += ["", "[[cameras]]", 'name = "cam-1"', f"source = {_quote(answers.camera)}", "", "[[slots]]",
+                  'name = "B1"', f"sku = {_quote(answers.camera_sku)}", "capacity = 12", 'camera = "cam-1"',
+                  "region = [0.0, 0.0, 1.0, 1.0]  # the slot's place in the picture: x0, y0, x1, y1"]
+    return "\n".join(lines) + "\n"
+
+
+def write(answers: Answers, path: Path) -> Profile:
+    """Write a valid profile to `path`; ConfigError, and no file, where the answers do not make one."""
+    text = render(answers)
+    profile = parse_profile(str(path), tomllib.loads(text))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return profile
+
+
+def _quote(text: str) -> str:
+    """A TOML basic string; JSON's escapes are a subset of TOML's."""
+    return json.dumps(text, ensure_ascii=False)

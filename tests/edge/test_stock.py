@@ -1,0 +1,133 @@
+"""Levels, movements and time in stock from readings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.readings import Reading, no_value
+from edge.stock import Plan, SlotState, step, tick, units_of
+from edge.wire import WINDOW_S, Fact, window_of
+
+T0 = 1_800_000_000.0
+SCALE = Plan("A1", "4006381333931", "scale-1/weight", Decimal("0.250"))
+CAMERA = Plan("B1", "5000112637922", "cam-1/facings/B1", depth=2)
+
+
+def weighed(units: float, t: float) -> Reading:
+    return Reading("scale-1", "weight", t, Decimal(str(units)) * Decimal("0.250"), "kg")
+
+
+def play(plan: Plan, readings: list[Reading], until: float) -> tuple[SlotState, list[Fact]]:
+    state, facts = SlotState(), list[Fact]()
+    for reading in readings:
+        state, new = step(plan, state, reading)
+        facts += new
+    state, new = tick(plan, state, until)
+    return state, facts + list(new)
+
+
+def held(levels: list[int], each: int = 3, period_s: float = 5.0) -> list[Reading]:
+    """Each level as `each` readings in a row."""
+    return [weighed(level, T0 + i * period_s) for i, level in enumerate(n for n in levels for _ in range(each))]
+
+
+def totals(facts: list[Fact]) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for fact in facts:
+        assert isinstance(fact.value, float)
+        sums[fact.name.rpartition("/")[2]] += fact.value  # type: ignore[assignment]  # seconds are fractions
+    return sums
+
+
+def test_units_come_from_weight_less_tare() -> None:
+    plan = Plan("A1", "x", "scale-1/weight", Decimal("0.250"), tare=Decimal("0.100"))
+    assert units_of(plan, Reading("scale-1", "weight", T0, Decimal("1.102"), "kg")) == 4
+
+
+def test_units_come_from_facings_times_depth() -> None:
+    assert units_of(CAMERA, Reading("cam-1", "facings/B1", T0, Decimal(3), "count")) == 6
+
+
+@pytest.mark.parametrize("reading", [
+    no_value("scale-1", "weight", T0, "no_answer", "kg"),
+    Reading("scale-1", "weight", T0, None, "kg", "unstable"),
+    weighed(-2, T0),
+    weighed(3.5, T0),
+])
+def test_a_reading_that_tells_nothing_is_no_level(reading: Reading) -> None:
+    assert units_of(SCALE, reading) is None
+
+
+def test_a_dead_scale_is_not_an_empty_shelf() -> None:
+    dead = [no_value("scale-1", "weight", T0 + 15 + i, "no_answer", "kg") for i in range(50)]
+    state, facts = play(SCALE, held([10]) + dead, T0 + 10_000)
+    assert state.level == 10
+    assert totals(facts)["sold"] == 0
+
+
+def test_one_odd_reading_is_no_movement() -> None:
+    readings = held([10, 10])
+    readings[2] = weighed(4, readings[2].t)
+    assert totals(play(SCALE, readings, T0 + 10_000)[1])["sold"] == 0
+
+
+def test_a_sale_is_told_once_and_at_the_time_it_left() -> None:
+    state, facts = play(SCALE, held([10, 8]), T0 + 10_000)
+    sold = [fact for fact in facts if fact.name == "slot/A1/sold"]
+    assert [(fact.value, fact.t, fact.sku) for fact in sold] == [(2.0, T0 + 15, SCALE.sku)]
+    assert tick(SCALE, state, T0 + 99_999)[1] == ()
+
+
+def test_what_comes_back_soon_was_not_sold() -> None:
+    sums = totals(play(SCALE, held([10, 8, 9]), T0 + 10_000)[1])
+    assert (sums["sold"], sums["put_back"], sums["restocked"]) == (1, 1, 0)
+
+
+def test_more_than_was_taken_is_a_restock() -> None:
+    sums = totals(play(SCALE, held([10, 8, 20]), T0 + 10_000)[1])
+    assert (sums["sold"], sums["put_back"], sums["restocked"]) == (2, 0, 12)
+
+
+def test_a_sale_across_a_power_cut_is_counted_once() -> None:
+    """The state that was committed with the facts goes on where it stopped."""
+    readings = held([10, 8])
+    before, first = play(SCALE, readings, T0)
+    again, second = step(SCALE, before, weighed(8, T0 + 40))
+    _, third = tick(SCALE, again, T0 + 10_000)
+    assert totals([*first, *second, *third])["sold"] == 2
+
+
+def test_availability_counts_seconds_in_stock_of_seconds_observed() -> None:
+    sums = totals(play(SCALE, held([5, 0, 0, 0, 3], each=12, period_s=10), T0 + 10_000)[1])
+    assert sums["observed"] == pytest.approx(sums["in_stock"] + 360, abs=60)
+
+
+def test_a_silent_hour_was_not_observed() -> None:
+    readings = [*held([5]), weighed(5, T0 + 3600), weighed(5, T0 + 3700)]
+    assert totals(play(SCALE, readings, T0 + 10_000)[1])["observed"] <= 110
+
+
+@given(st.lists(st.integers(0, 24), min_size=1, max_size=30))
+def test_movements_always_explain_the_level(levels: list[int]) -> None:
+    state, facts = play(SCALE, held(levels), T0 + 1e6)
+    sums = totals([fact for fact in facts if not fact.name.endswith("level")])
+    assert levels[0] - sums["sold"] + sums["restocked"] == (state.level or 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 24), st.floats(0.1, 900)), min_size=1, max_size=60))
+def test_observed_time_lies_in_its_window_and_is_never_more_than_it(steps: list[tuple[int, float]]) -> None:
+    t, readings = T0, list[Reading]()
+    for level, gap in steps:
+        t += gap
+        readings.append(weighed(level, t))
+    per_window: Counter[int] = Counter()
+    for fact in play(SCALE, readings, t)[1]:
+        if fact.name.endswith("/observed"):
+            assert window_of(fact.t) == fact.t
+            per_window[int(fact.t)] += fact.value  # type: ignore[assignment, operator]  # seconds are fractions
+    assert all(seconds <= WINDOW_S + 0.01 for seconds in per_window.values())

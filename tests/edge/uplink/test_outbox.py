@@ -1,0 +1,119 @@
+"""The outbox keeps what it said it kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.errors import StoreError
+from edge.uplink.outbox import Outbox
+from edge.wire import Fact
+
+FACT = Fact("scale-1/weight", 1.8e9, "kg", 1.234)
+
+
+def test_put_peek_drop_in_order(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    assert outbox.put([FACT, FACT]) == 2
+    assert outbox.put([FACT]) == 3
+    assert outbox.peek(1, 10) == [(2, FACT), (3, FACT)]
+    assert outbox.drop(2) == 2
+    assert (outbox.held().lo, outbox.held().hi) == (3, 3)
+    outbox.close()
+
+
+def test_a_sequence_is_never_used_again(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.put([FACT] * 5)
+    outbox.drop(5)
+    assert (outbox.held().records, outbox.held().lo) == (0, 6)
+    stream, boot = outbox.stream, outbox.boot
+    outbox.close()
+    again = Outbox(tmp_path / "outbox.db")
+    assert again.put([FACT]) == 6
+    assert (again.stream, again.boot) == (stream, boot + 1)
+    again.close()
+
+
+def test_a_wiped_disk_is_another_stream(tmp_path: Path) -> None:
+    first = Outbox(tmp_path / "a.db")
+    second = Outbox(tmp_path / "b.db")
+    assert first.stream != second.stream
+    first.close()
+    second.close()
+
+
+def test_facts_and_state_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "outbox.db")
+    outbox.put([FACT], b"one")
+    with pytest.raises(TypeError):
+        outbox.put([FACT, object()], b"two")  # type: ignore[list-item]  # the fault under test
+    assert (outbox.snapshot(), outbox.held().hi) == (b"one", 1)
+    assert outbox.put([FACT]) == 2
+    outbox.close()
+
+
+def test_an_unreadable_file_is_set_aside_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    path.write_bytes(b"not a database at all" * 100)
+    outbox = Outbox(path)
+    assert outbox.put([FACT]) == 1
+    outbox.close()
+    assert [file.read_bytes()[:5] for file in tmp_path.glob("*.unreadable-*")] == [b"not a"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="writable disk"):
+        Outbox(tmp_path / "file" / "outbox.db")
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from edge.uplink.outbox import Outbox
+from edge.wire import Fact
+outbox = Outbox(Path(sys.argv[1]))
+while True:
+    print(outbox.put([Fact("scale-1/weight", 1.8e9, "kg", 1.0)] * 3, b"state"), flush=True)
+"""
+
+
+def test_what_was_put_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        said = [int(writer.stdout.readline()) for _ in range(50)]
+        os.kill(writer.pid, signal.SIGKILL)
+        said += [int(line) for line in writer.stdout.read().split()]
+    outbox = Outbox(path)
+    held = outbox.held()
+    assert held.lo == 1
+    assert held.hi >= said[-1]
+    assert held.hi % 3 == 0
+    assert [seq for seq, _ in outbox.peek(0, 100_000)] == list(range(1, held.hi + 1))
+    outbox.close()
+
+
+@given(st.lists(st.one_of(st.tuples(st.just("put"), st.integers(0, 5)), st.tuples(st.just("drop"), st.integers(0, 40))),
+                max_size=20))
+def test_held_is_always_the_records_between(tmp_path_factory: pytest.TempPathFactory,
+                                            steps: list[tuple[str, int]]) -> None:
+    outbox = Outbox(tmp_path_factory.mktemp("outbox") / "outbox.db")
+    lo, hi = 1, 0
+    for what, n in steps:
+        if what == "put":
+            hi += n
+            outbox.put([FACT] * n)
+        else:
+            outbox.drop(min(n, hi))
+            lo = max(lo, min(n, hi) + 1)
+        assert (outbox.held().lo, outbox.held().hi) == (lo, hi)
+    outbox.close()
