@@ -1,0 +1,77 @@
+"""What every sensor driver is, and the serial port that most of them share."""
+
+from __future__ import annotations
+
+import errno
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, Protocol
+
+import serial
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from edge.errors import SensorError
+from edge.readings import Reading
+
+KILOGRAMS = {"kg": Decimal(1), "g": Decimal("0.001"), "lb": Decimal("0.45359237"), "oz": Decimal("0.028349523125")}
+"""Mass units by their exact factor to kg (international avoirdupois pound, 1959)."""
+
+
+class Driver(Protocol):
+    """One open device, read from one thread."""
+
+    def read(self) -> tuple[Reading, ...]:
+        """Ask once, in bounded time; SensorError with a reason where the device gave nothing usable."""
+
+    def close(self) -> None:
+        """Let the device go. Never raises, and may be called again."""
+
+
+class SensorSettings(BaseModel):
+    """What a shop's profile says of any sensor: its name, its port and how often to read and report it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)
+    port: str = Field(min_length=1, description="serial port by a stable name, like /dev/serial/by-id/...")
+    period_s: float = Field(1.0, ge=0.05, description="seconds between two readings")
+    report_s: float = Field(60.0, gt=0, description="readings are reported on change, or after this long")
+
+    @field_validator("name")
+    @classmethod
+    def _not_slot(cls, name: str) -> str:
+        if name == "slot":
+            raise ValueError("slot/... names the stock of a slot, so no sensor can be called slot")
+        return name
+
+
+_REASONS = {
+    errno.ENOENT: "no_port", errno.ENXIO: "no_port", errno.ENODEV: "no_port",
+    errno.EACCES: "no_permission", errno.EPERM: "no_permission",
+    errno.EAGAIN: "port_busy", errno.EBUSY: "port_busy",
+}
+
+
+def open_port(port: str, **settings: Any) -> serial.Serial:
+    """A serial port for this process alone; SensorError `no_port`, `no_permission` or `port_busy`.
+
+    `settings` are pyserial's: baudrate, bytesize, parity, stopbits, timeout, write_timeout.
+    """
+    try:
+        return serial.Serial(port, exclusive=True, **settings)
+    except (OSError, termios.error, ValueError) as error:
+        raise SensorError(_REASONS.get(getattr(error, "errno", None) or 0, "no_port"), f"{port}: {error}") from error
+
+
+@contextmanager
+def plugged(port: str) -> Iterator[None]:
+    """SensorError `unplugged` for everything that pyserial raises when an adapter goes away.
+
+    Those are SerialException, OSError and termios.error, which is not an OSError.
+    """
+    try:
+        yield
+    except (OSError, termios.error) as error:
+        raise SensorError("unplugged", f"{port}: {error}") from error
