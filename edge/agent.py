@@ -21,7 +21,7 @@ from edge.clock import Clock, every
 from edge.profile import CameraSettings, Profile
 from edge.readings import Reading, no_value
 from edge.report import Reporter, to_fact
-from edge.sensors import open_driver, quantities
+from edge.sensors import AnySettings, open_driver, quantities
 from edge.sensors.sampler import Sampler
 from edge.stock import Plan, SlotState, step, tick
 from edge.uplink.outbox import Outbox
@@ -78,7 +78,7 @@ class Agent:
     """One shop's device, running until `stop` is set."""
 
     def __init__(self, profile: Profile, clock: Clock) -> None:
-        """Opens the outbox and loads the models; StoreError or ModelError where that cannot be."""
+        """Opens the outbox and loads the models; StoreError, ModelError or ConfigError where that cannot be."""
         self._profile, self._clock = profile, clock
         self._queue: queue.Queue[tuple[Reading, ...]] = queue.Queue(10_000)
         detectors = load_detectors(profile)
@@ -164,14 +164,18 @@ def load_detectors(profile: Profile) -> dict[str, Detector]:
 
 def build_samplers(profile: Profile, clock: Clock, sink: Sink, detectors: dict[str, Detector]) -> list[Sampler]:
     """A supervised thread for each sensor and camera: none waits for another."""
-    sensors = [Sampler(
-        name=settings.name,
-        open=lambda settings=settings: open_driver(settings, clock),
-        failed=lambda reason, settings=settings: tuple(
-            no_value(settings.name, quantity, clock.now(), reason, unit) for quantity, unit in quantities(settings)),
-        sink=sink, period_s=settings.period_s, clock=clock) for settings in profile.sensors]
+    sensors = [_sensor_sampler(settings, clock, sink) for settings in profile.sensors]
     cameras = [_camera_sampler(camera, profile, clock, sink, detectors[camera.name]) for camera in profile.cameras]
     return sensors + cameras
+
+
+def _sensor_sampler(settings: AnySettings, clock: Clock, sink: Sink) -> Sampler:
+    measured = quantities(settings)
+    return Sampler(
+        name=settings.name, open=lambda: open_driver(settings, clock),
+        failed=lambda reason: tuple(
+            no_value(settings.name, quantity, clock.now(), reason, unit) for quantity, unit in measured),
+        sink=sink, period_s=settings.period_s, clock=clock)
 
 
 def regions_of(camera: str, profile: Profile) -> tuple[Region, ...]:

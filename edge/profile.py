@@ -177,7 +177,7 @@ def schema() -> str:
     return json.dumps(Profile.model_json_schema(), indent=2) + "\n"
 
 
-_KNOWN = {
+_KNOWN: dict[str, type[BaseModel]] = {
     "device": Device, "uplink": Uplink, "stock": Stock, "cameras": CameraSettings, "slots": Slot,
 }
 
@@ -186,8 +186,8 @@ def _problem(detail: ErrorDetails) -> Problem:
     places = [place for place in detail["loc"] if not _is_driver_tag(place, detail)]
     key = "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places).lstrip(".")
     if detail["type"] == "extra_forbidden":
-        part = _KNOWN.get(str(places[0]))
-        known: Iterable[str] = part.model_fields if part else Profile.model_fields
+        part = _KNOWN.get(str(places[0]), Profile)
+        known: Iterable[str] = part.model_fields
         near = difflib.get_close_matches(str(places[-1]), list(known), 1)
         return Problem(key, "is not a known key", f"did you mean {near[0]}?" if near else "remove it")
     if detail["type"] == "missing":

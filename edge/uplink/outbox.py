@@ -117,7 +117,8 @@ class Outbox:
             if snapshot is not None:
                 db.execute("INSERT INTO snapshot VALUES ('stock', ?) "
                            "ON CONFLICT (key) DO UPDATE SET body = excluded.body", (snapshot,))
-        return self.held().hi
+            row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
+        return int(row[0]) if row else 0
 
     def snapshot(self) -> bytes | None:
         """The state that was last committed with facts, or None on a fresh disk."""
