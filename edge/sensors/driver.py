@@ -7,6 +7,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Protocol
 
 import serial
@@ -50,19 +51,31 @@ class SensorSettings(BaseModel):
 _REASONS = {
     errno.ENOENT: "no_port", errno.ENXIO: "no_port", errno.ENODEV: "no_port",
     errno.EACCES: "no_permission", errno.EPERM: "no_permission",
+    errno.EINVAL: "port_settings",
     errno.EAGAIN: "port_busy", errno.EBUSY: "port_busy",
 }
 
 
 def open_port(port: str, **settings: Any) -> serial.Serial:
-    """A serial port for this process alone; SensorError `no_port`, `no_permission` or `port_busy`.
+    """A serial port for this process alone; SensorError `no_port`, `no_permission`, `port_busy`, or
+    `port_settings` where it cannot do what is asked.
 
     `settings` are pyserial's: baudrate, bytesize, parity, stopbits, timeout, write_timeout.
     """
     try:
-        return serial.Serial(port, exclusive=True, **settings)
+        return _open(port, settings)
     except (OSError, termios.error, ValueError) as error:
-        raise SensorError(_REASONS.get(getattr(error, "errno", None) or 0, "no_port"), f"{port}: {error}") from error
+        raise SensorError(_REASONS.get(next(iter(error.args), None), "no_port"), f"{port}: {error}") from error
+
+
+def _open(port: str, settings: dict[str, Any]) -> serial.Serial:
+    try:
+        return serial.Serial(port, exclusive=True, **settings)
+    except termios.error as error:
+        # glibc refuses 7 bits or parity on a pseudo-terminal, whose bytes pass unchanged anyway (pyserial #196).
+        if error.args[0] != errno.EINVAL or not Path(port).resolve().is_relative_to("/dev/pts"):
+            raise
+        return serial.Serial(port, exclusive=True, **settings | {"bytesize": 8, "parity": "N"})
 
 
 @contextmanager

@@ -216,19 +216,15 @@ class Line:
 
     def _connected(self) -> ModbusSerialClient:
         if self._client is None:
-            client = ModbusSerialClient(
-                self.port, baudrate=self.serial.baudrate, parity=self.serial.parity, stopbits=self.serial.stopbits,
-                timeout=0.5, retries=0, trace_packet=self._listen)
-            if not client.connect():
-                # pymodbus says only that it failed; pyserial says why.
-                open_port(self.port).close()  # type: ignore[no-untyped-call]
-                raise SensorError("no_port", f"{self.port} could not be opened")
+            client = ModbusSerialClient(self.port, retries=0, trace_packet=self._listen)
+            # pymodbus only says that a port did not open; opened here, it says why.
+            client.socket = open_port(self.port, **self.serial.model_dump(), timeout=0.5, write_timeout=0.5)
             self._client = client
         return self._client
 
     def _drop(self) -> None:
         if self._client is not None:
-            self._client.close()
+            self._client.close()  # type: ignore[no-untyped-call]
             self._client = None
 
     def _listen(self, sending: bool, data: bytes) -> bytes:

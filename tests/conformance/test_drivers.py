@@ -1,0 +1,125 @@
+"""What every row of `DRIVERS` must do: a new driver adds its line there and its case here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.errors import SensorError
+from edge.sensors import DRIVERS, open_driver, quantities
+from edge.sensors.driver import Driver
+from tests.edge.sensors.serial_bench import Adapter, Answer, replies, silent
+
+
+@dataclass(frozen=True)
+class Case:
+    """One driver's settings, and one good exchange on its line."""
+
+    settings: dict[str, Any]
+    request: bytes
+    reply: bytes
+
+
+CASES = {
+    "toledo-8217": Case({"unit": "kg", "timeout_s": 0.1}, b"W", b"\x0201.234\r"),
+    "modbus": Case({"device": "xy-md02", "address": 1, "timeout_s": 0.1},
+                   bytes.fromhex("01 04 00 01 00 02 20 0B"), bytes.fromhex("01 04 04 01 31 02 22 2A CE")),
+}
+pytestmark = pytest.mark.timeout(20)
+
+
+@dataclass
+class Bench:
+    """One driver's device on a terminal."""
+
+    case: Case
+    adapter: Adapter
+    settings: Any
+
+    def good(self) -> Answer:
+        return replies({self.case.request: self.case.reply})
+
+
+@pytest.fixture(params=DRIVERS)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    case = CASES[request.param]
+    adapter = Adapter(tmp_path / "port")
+    settings = DRIVERS[request.param].settings.model_validate(
+        case.settings | {"name": "sensor-1", "driver": request.param, "port": str(adapter.path)})
+    made = Bench(case, adapter, settings)
+    adapter.answer = made.good()
+    yield made
+    adapter.unplug()
+
+
+@pytest.fixture
+def driver(bench: Bench) -> Iterator[Driver]:
+    driver = open_driver(bench.settings, SystemClock())
+    yield driver
+    driver.close()
+
+
+def reason(driver: Driver) -> str:
+    with pytest.raises(SensorError) as caught:
+        driver.read()
+    return caught.value.reason
+
+
+def test_a_good_answer_gives_every_quantity_that_was_promised(bench: Bench, driver: Driver) -> None:
+    readings = driver.read()
+
+    assert tuple((reading.quantity, reading.unit) for reading in readings) == quantities(bench.settings)
+    assert {(reading.sensor, reading.quality) for reading in readings} == {("sensor-1", "ok")}
+
+
+def test_silence_is_no_answer_and_not_zero(bench: Bench, driver: Driver) -> None:
+    bench.adapter.answer = silent
+
+    assert reason(driver) == "no_answer"
+
+
+@pytest.mark.parametrize("noise", [b"\x00" * 9, b"\xff" * 400, b"hello\r\n" * 20, bytes(range(256))])
+def test_garbage_is_no_value_and_the_next_good_answer_counts(bench: Bench, driver: Driver, noise: bytes) -> None:
+    bench.adapter.answer = lambda _: noise
+    assert reason(driver) in ("bad_frame", "truncated", "no_answer")
+    bench.adapter.answer = bench.good()
+
+    assert {reading.quality for reading in driver.read()} == {"ok"}
+
+
+def test_every_truncation_of_an_answer_is_no_value(bench: Bench, driver: Driver) -> None:
+    for length in range(1, len(bench.case.reply)):
+        bench.adapter.answer = replies({bench.case.request: bench.case.reply[:length]})
+        assert reason(driver) in ("bad_frame", "truncated")
+
+
+def test_a_pulled_adapter_is_unplugged_and_then_no_port(bench: Bench, driver: Driver) -> None:
+    driver.read()
+    bench.adapter.unplug()
+
+    assert reason(driver) == "unplugged"
+    driver.close()
+    with pytest.raises(SensorError, match="no_port"):
+        open_driver(bench.settings, SystemClock())
+    bench.adapter.plug()
+    again = open_driver(bench.settings, SystemClock())
+    assert {reading.quality for reading in again.read()} == {"ok"}
+    again.close()
+
+
+def test_closing_twice_is_fine_and_frees_the_port(bench: Bench, driver: Driver) -> None:
+    driver.close()
+    driver.close()
+
+    open_driver(bench.settings, SystemClock()).close()
+
+
+def test_a_closed_driver_gives_no_value(driver: Driver) -> None:
+    driver.close()
+
+    assert reason(driver)
