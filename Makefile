@@ -1,0 +1,64 @@
+# Two commands: `make demo` and `make test`. Each does all its own set-up.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+MOSQUITTO := $(or $(shell command -v mosquitto),$(wildcard /usr/sbin/mosquitto))
+SECONDS ?=
+MINUTES ?= 10
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench soak train lock broker clean
+
+help: ## This list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|' 2>/dev/null \
+		|| grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Prepare everything into .venv
+	@echo "ready: $(BIN)/cornergrid-edge and $(BIN)/cornergrid-cloud"
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Cornergrid needs Python 3.11 or newer: apt install python3, or make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv is missing: apt install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "[1/3] making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "[2/3] installing the locked packages"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on --require-hashes -r requirements.lock
+	@echo "[3/3] linking cornergrid itself"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: setup ## One shop, a broker and the cloud together, until Ctrl-C (or SECONDS=60)
+	@$(BIN)/python -m edge.sim.demo $(if $(SECONDS),--seconds $(SECONDS))
+
+broker: # the tests need a real mosquitto
+	@if [ -z "$(MOSQUITTO)" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "installing mosquitto"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto >/dev/null; \
+		else echo "the tests need a real mosquitto: sudo apt install mosquitto" >&2; exit 1; fi; fi
+
+test: setup broker ## The tests, against real processes
+	@$(BIN)/python -m pytest -m "not bench"
+
+lint: setup ## ruff, mypy strict and the import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_tidy.py
+
+bench: setup broker ## Ratios against bare onnxruntime, bare SQLite and bare paho
+	@$(BIN)/python -m pytest -q -s -m bench tests/bench
+
+soak: setup broker ## The kill tests again and again for MINUTES=10
+	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); while [ $$(date +%s) -lt $$end ]; do \
+		$(BIN)/python -m pytest -q -m e2e || exit 1; done
+
+train: setup ## Train the shipped detector again (extra `train`: large)
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[train]'
+	@$(BIN)/python -m edge.vision.training train
+
+lock: ## Pin what setup installs, from pyproject.toml
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m uv pip compile pyproject.toml --universal --python-version 3.11 --extra edge --extra cloud --extra dev \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet -o requirements.lock
+
+clean: ## Remove what setup and the demo made
+	rm -rf .venv .demo
