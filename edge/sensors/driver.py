@@ -65,7 +65,7 @@ def open_port(port: str, **settings: Any) -> serial.Serial:
     try:
         return _open(port, settings)
     except (OSError, termios.error, ValueError) as error:
-        raise SensorError(_REASONS.get(next(iter(error.args), None), "no_port"), f"{port}: {error}") from error
+        raise SensorError(_REASONS.get(next(iter(error.args), 0), "no_port"), f"{port}: {error}") from error
 
 
 def _open(port: str, settings: dict[str, Any]) -> serial.Serial:

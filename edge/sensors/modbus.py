@@ -2,9 +2,10 @@
 
 A request reads one run of adjacent registers or bits (Modbus application protocol V1.1b3, functions 2 to 4):
 
-    ┌─────────┬──────────┬──────────┬───────┬─────────┐
-    │ address │ function │ register │ count │ CRC lo/hi│      01 04 00 01 00 02 20 0B
-    └─────────┴──────────┴──────────┴───────┴─────────┘
+    ┌─────────┬──────────┬──────────┬───────┬───────────────┐
+    │ address │ function │ register │ count │ CRC, low/high │
+    │ 01      │ 04       │ 00 01    │ 00 02 │ 20 0B         │
+    └─────────┴──────────┴──────────┴───────┴───────────────┘
 
 Nothing is ever written to a device.
 """
