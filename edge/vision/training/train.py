@@ -1,0 +1,135 @@
+"""Training: rendered crops in, a checkpoint out, resumable at any time."""
+
+# PyTorch's classes are Any where the extra is not installed, and partly untyped where it is.
+# mypy: disallow-subclassing-any=false, warn-return-any=false, disallow-untyped-calls=false
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+from torch.utils.data import DataLoader
+
+from edge.clock import Clock, every
+from edge.vision.training.assign import detection_loss
+from edge.vision.training.data import CROPS_PER_SCENE, Batch, Crops, collate
+from edge.vision.training.network import ShelfNet, flatten, grid
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one training run is; stored in its checkpoint, and the same again when it resumes."""
+
+    crops: int
+    seed: int = 0
+    batch: int = 16
+    rate: float = 1.5e-3
+    backbone_rate: float = 0.3
+    decay: float = 0.02
+    threads: int = 2
+    checkpoint_s: float = 60.0
+
+
+class Training:
+    """A network, its moving average and its optimiser, somewhere along a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        torch.manual_seed(plan.seed)
+        torch.set_num_threads(plan.threads)
+        self.plan = plan
+        self.seen = 0
+        self.net = ShelfNet()
+        # fp32 in channels_last: the fast way for depthwise convolutions on a CPU.
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.backbone.load_imagenet()
+        self.net.freeze()
+        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
+        slow = [p for p in self.net.backbone.parameters() if p.requires_grad]
+        fast = [p for name, p in self.net.named_parameters() if not name.startswith("backbone")]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": fast, "scale": 1.0}, {"params": slow, "scale": plan.backbone_rate}],
+            lr=plan.rate,
+            weight_decay=plan.decay,
+        )
+
+    def rate(self) -> float:
+        """Warm-up over 640 crops, then a cosine down to a fiftieth."""
+        if self.seen < 640:
+            return self.plan.rate * (self.seen + self.plan.batch) / 640
+        along = min(1.0, (self.seen - 640) / max(1, self.plan.crops - 640))
+        return self.plan.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * along)))
+
+    def step(self, batch: Batch) -> float:
+        """Learn from one batch; the loss."""
+        self.net.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate() * group["scale"]
+        maps = self.net(batch.images.contiguous(memory_format=torch.channels_last))
+        logits, boxes = flatten(maps, self.net.classes)
+        loss = detection_loss(logits, boxes, batch.boxes, *grid(maps))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
+        self.optimiser.step()
+        self.seen += len(batch.images)
+        self._follow()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        steps = self.seen / self.plan.batch
+        keep = min(0.996, (1 + steps) / (10 + steps))
+        for ours, theirs in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if ours.dtype.is_floating_point:
+                ours.mul_(keep).add_(theirs, alpha=1 - keep)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        part = path.with_suffix(".part")
+        state: dict[str, Any] = {
+            "plan": asdict(self.plan),
+            "seen": self.seen,
+            "net": self.net.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        torch.save(state, part)
+        os.replace(part, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        self.seen = state["seen"]
+        self.net.load_state_dict(state["net"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+def train(plan: Plan, checkpoint: Path, clock: Clock) -> Training:
+    """Train until `plan.crops` crops were seen, from the checkpoint where there is one."""
+    training = Training(plan)
+    if checkpoint.exists():
+        training.resume(checkpoint)
+        log.info("training_resumed", checkpoint=str(checkpoint), crops=training.seen)
+    crops = Crops(plan.seed, training.seen // CROPS_PER_SCENE)
+    batches = DataLoader(crops, plan.batch, collate_fn=collate, num_workers=1, prefetch_factor=3)
+    started, before = clock.monotonic(), training.seen
+    due, recent = every(clock, plan.checkpoint_s), 0.0
+    for batch in batches:
+        recent = 0.95 * recent + 0.05 * training.step(batch) if recent else training.step(batch)
+        done = training.seen >= plan.crops
+        if due() or done:
+            training.save(checkpoint)
+            pace = (training.seen - before) / max(clock.monotonic() - started, 1e-6)
+            log.info("trained", crops=training.seen, of=plan.crops, loss=round(recent, 3), crops_per_s=round(pace, 2))
+        if done:
+            break
+    return training
