@@ -1,0 +1,172 @@
+"""cornergrid-cloud: what the operator and the central team type."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from cloud_ingest import contract, feed
+from cloud_ingest import watch as fleets
+from edge.clock import SystemClock
+from edge.errors import ConfigError, CornergridError, Problem
+
+EXIT_BAD_INPUT = 2
+Database = Annotated[Path, typer.Option("--db", help="The ingest's database file.")]
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+                  help="The cloud ingest. Start with `store add`, then `run`; `watch` and `feed` show what came.")
+stores = typer.Typer(no_args_is_help=True, help="The registry of stores.")
+app.add_typer(stores, name="store")
+feed.register(app)
+contract.register(app)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    db: Database = Path("cloud.db"),
+    broker: Annotated[str, typer.Option(help="HOST:PORT of the MQTT broker.")] = "127.0.0.1:1883",
+    http: Annotated[str, typer.Option(help="HOST:PORT for the feed and the page.")] = "127.0.0.1:18832",
+    registry: Annotated[Path | None, typer.Option(help="TOML with [[stores]], applied at start.")] = None,
+    client_id: Annotated[str, typer.Option(help="MQTT client id; one for each running ingest.")] = "cornergrid-ingest",
+) -> None:
+    """Take messages from the broker, and serve the feed, until SIGINT or SIGTERM.
+
+    Example: `cornergrid-cloud run --db cloud.db --broker 127.0.0.1:1883 --registry stores.toml`
+    """
+    from cloud_ingest import http as web  # noqa: PLC0415  # `feed` need not load a web server
+    from cloud_ingest.registry import load_registry  # noqa: PLC0415
+    from cloud_ingest.service import Service  # noqa: PLC0415
+    from cloud_ingest.store import STORES  # noqa: PLC0415
+    from cloud_ingest.subscriber import Subscriber  # noqa: PLC0415
+
+    _log()
+    broker_host, broker_port = _address("--broker", broker)
+    http_host, http_port = _address("--http", http)
+    shops = load_registry(registry) if registry else []
+    store = STORES["sqlite"](db)
+    for shop in shops:
+        store.add_shop(shop)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    server = web.start(db, http_host, http_port)
+    structlog.get_logger().info("serving", address=server.address, db=str(db))
+    try:
+        Service(Subscriber(broker_host, broker_port, client_id), store, SystemClock()).run(stop)
+    finally:
+        server.stop()
+
+
+@stores.command("add")
+def add(
+    store: Annotated[str, typer.Argument(help="Store id.")],
+    device: Annotated[list[str], typer.Option(help="A device that speaks for it; may be repeated.")],
+    lat: Annotated[float, typer.Option(help="Degrees north, WGS 84.")],
+    lon: Annotated[float, typer.Option(help="Degrees east, WGS 84.")],
+    name: Annotated[str, typer.Option(help="For people.")] = "",
+    tz: Annotated[str, typer.Option(help="IANA time zone.")] = "UTC",
+    db: Database = Path("cloud.db"),
+) -> None:
+    """Register a store, its place and its devices; again to change them.
+
+    Example: `cornergrid-cloud store add store-42 --device shop-0042 --lat 52.5163 --lon 13.3777`
+    """
+    import msgspec  # noqa: PLC0415
+
+    from cloud_ingest.registry import StoreEntry, to_shop  # noqa: PLC0415
+    from cloud_ingest.store import STORES  # noqa: PLC0415
+
+    given = {"id": store, "lat": lat, "lon": lon, "devices": device, "name": name, "tz": tz}
+    try:
+        shop = to_shop(msgspec.convert(given, StoreEntry))
+    except msgspec.ValidationError as error:
+        raise ConfigError("store add", (Problem("option", str(error)),)) from error
+    database = STORES["sqlite"](db)
+    database.add_shop(shop)
+    database.close()
+    out.print(f"{store} is in cell {shop.cells[0]}; {', '.join(device)} may send for it")
+
+
+@app.command()
+def watch(
+    db: Database = Path("cloud.db"),
+    once: Annotated[bool, typer.Option(help="Show once and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, and end.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+) -> None:
+    """The fleet and its telemetry, live on a terminal, a line for each change in a pipe.
+
+    Example: `cornergrid-cloud watch --db .demo/cloud.db`
+    """
+    fleet = fleets.read_fleet(db)
+    if as_json:
+        typer.echo(fleets.to_json(fleet))
+    elif once:
+        out.print(fleets.render(fleet))
+    else:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        (_watch_live if out.is_terminal else _watch_lines)(db, stop, interval)
+
+
+def _watch_live(db: Path, stop: threading.Event, interval: float) -> None:
+    with Live(console=out, auto_refresh=False, screen=True) as live:
+        while not stop.is_set():
+            live.update(fleets.render(fleets.read_fleet(db)), refresh=True)
+            stop.wait(interval)
+
+
+def _watch_lines(db: Path, stop: threading.Event, interval: float) -> None:
+    before: fleets.Fleet | None = None
+    while not stop.is_set():
+        after = fleets.read_fleet(db)
+        for line in fleets.changes(before, after):
+            typer.echo(line)
+        sys.stdout.flush()
+        before = after
+        stop.wait(interval)
+
+
+def _address(option: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(option, (Problem(text, "is not HOST:PORT", "like 127.0.0.1:1883"),))
+    return host, int(port)
+
+
+def _log() -> None:
+    """Events for a person on a terminal, as JSON lines otherwise; always on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    """The console script: every error on purpose is one clear message and an exit code, never a trace."""
+    try:
+        app()
+    except CornergridError as error:
+        err.print(str(error), style="red", markup=False)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()
