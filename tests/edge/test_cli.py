@@ -1,0 +1,109 @@
+"""cornergrid-edge as the installer types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.documents import Documents
+from edge.profile import load_profile
+
+DEMO = Path(__file__).parents[2] / "firmware_configs" / "shops" / "demo.toml"
+
+
+def edge(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "edge", *words], input=given, capture_output=True, text=True,
+                          timeout=50, check=False)
+
+
+@pytest.mark.parametrize("command", ["init", "check", "run", "look", "schema", "sim"])
+def test_every_command_helps_with_an_example(command: str) -> None:
+    done = edge(command, "--help")
+    assert done.returncode == 0
+    assert f"cornergrid-edge {command}" in done.stdout
+
+
+def test_init_writes_a_profile_that_loads_and_keeps_one_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    words = ["init", str(path), "--device", "shop-7", "--broker", "127.0.0.1:1883", "--data", str(tmp_path / "data"),
+             "--scale-port", "/dev/ttyUSB0", "--scale-sku", "4006381333931", "--item-weight", "0.250 kg",
+             "--probe-port", "", "--camera", ""]
+    assert edge(*words).returncode == 0
+    assert load_profile(path).device.id == "shop-7"
+    again = edge(*words)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+
+
+def test_init_asks_what_no_flag_says(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    done = edge("init", str(path), given="shop-8\nbroker:1883\n/data\n\n\n\n")
+    assert done.returncode == 0, done.stderr
+    assert load_profile(path).device.id == "shop-8"
+
+
+def test_a_wrong_answer_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    done = edge("init", str(path), given="Shop 8\nbroker:1883\n/data\n\n\n\n")
+    assert done.returncode == 2
+    assert "device.id" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_profile_that_cannot_be_used_ends_with_2_and_no_trace(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(DEMO.read_text().replace("item_weight", "item_wieght"))
+    done = edge(command, str(path))
+    assert done.returncode == 2
+    assert "did you mean item_weight?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_names_a_model_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(DEMO.read_text().replace(".demo/edge", str(tmp_path)).replace(
+        "[[cameras]]", f'[[cameras]]\nmodel = "{tmp_path}/none.onnx"'))
+    done = edge("run", str(path))
+    assert done.returncode == 2
+    assert "none.onnx" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_of_a_shop_where_nothing_answers_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(DEMO.read_text().replace(".demo/edge", str(tmp_path / "data")).replace("18831", "1")
+                    .replace("port = 18830", "port = 1"))
+    done = edge("check", str(path), "--json", "--patience", "1")
+    assert done.returncode == 1, done.stderr
+    rows = {row["part"]: row for row in json.loads(done.stdout)["rows"]}
+    assert set(rows) == {"clock", "disk", "scale-1", "fridge-1", "door-1", "cam-1", "uplink"}
+    failed = {name for name, row in rows.items() if not row["ok"]}
+    assert failed == {"scale-1", "fridge-1", "door-1", "cam-1", "uplink"}
+    assert all(rows[name]["fix"] for name in failed)
+    last = Documents(tmp_path / "data").last_check()
+    assert last is not None
+    assert last["ok"] is False
+
+
+def test_look_draws_what_it_found(tmp_path: Path) -> None:
+    photo = tmp_path / "shelf.png"
+    cv2.imwrite(str(photo), np.full((480, 640, 3), 200, np.uint8))
+    done = edge("look", str(photo), "--json", "--out", str(tmp_path / "found.jpg"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["quality"] == "ok"
+    assert cv2.imread(str(tmp_path / "found.jpg")) is not None
+
+
+def test_look_at_no_picture_is_one_clear_line(tmp_path: Path) -> None:
+    done = edge("look", str(tmp_path / "none.jpg"))
+    assert done.returncode == 2
+    assert "none.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
