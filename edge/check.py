@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from edge import wire
@@ -47,9 +48,9 @@ def check(profile: Profile, clock: Clock, *, patience_s: float = 15.0) -> Iterat
     yield _clock(clock)
     yield _disk(profile.device.data)
     for settings in profile.sensors:
-        yield _try(settings.name, lambda settings=settings: _sensor(settings, clock))
+        yield _try(settings.name, partial(_sensor, settings, clock))
     for camera in profile.cameras:
-        yield _try(camera.name, lambda camera=camera: _camera(camera, profile))
+        yield _try(camera.name, partial(_camera, camera, profile, clock))
     yield _try("uplink", lambda: _round_trip(profile, clock, patience_s))
 
 
@@ -97,9 +98,9 @@ def _sensor(settings: AnySettings, clock: Clock) -> Outcome:
     return Outcome(settings.name, not bad, shown.strip(), FIXES.get("no_answer", "") if bad else "")
 
 
-def _camera(camera: CameraSettings, profile: Profile) -> Outcome:
+def _camera(camera: CameraSettings, profile: Profile, clock: Clock) -> Outcome:
     detector = OnnxDetector.load(camera.model or DEFAULT_MODEL)
-    source = open_camera(camera.source)
+    source = open_camera(camera.source, clock)
     try:
         frame = source.read()
     finally:

@@ -24,7 +24,7 @@ SHARED_WITH_CLOUD = {"edge.wire", "edge.clock", "edge.errors"}
 # A library that only some files may know: prefixes of their paths.
 OWNERS = {
     "onnxruntime": ("edge/vision/onnx.py", "edge/vision/training/"),
-    "paho": ("edge/uplink/publisher.py", "cloud_ingest/subscriber.py"),
+    "paho": ("edge/uplink/session.py", "cloud_ingest/subscriber.py"),
     "serial": ("edge/sensors/", "edge/sim/"),
     "pymodbus": ("edge/sensors/modbus.py", "edge/sim/"),
     "torch": ("edge/vision/training/",),
