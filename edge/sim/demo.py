@@ -164,16 +164,18 @@ def get(address: str) -> Any:
         return None
 
 
-def broker(folder: Path, port: int) -> tuple[str, list[str]]:
+def broker(folder: Path, port: int, wanted: str | None) -> tuple[str, list[str]]:
     """The broker's name and command: mosquitto where it is, else the nats-server that set-up installed."""
     config = folder / "broker.conf"
-    if found := shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin"):
+    mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if mosquitto and wanted != "nats":
         config.write_text(MOSQUITTO.format(port=port))
-        return "mosquitto (MQTT 5)", [found, "-c", str(config)]
-    if found := shutil.which("nats-server", path=str(Path(sys.executable).parent)):
+        return "mosquitto (MQTT 5)", [mosquitto, "-c", str(config)]
+    nats = shutil.which("nats-server", path=str(Path(sys.executable).parent))
+    if nats and wanted != "mosquitto":
         config.write_text(NATS.format(port=port, store=json.dumps(str(folder / "nats"))))
-        return "nats-server (MQTT 3.1.1; mosquitto is not installed)", [found, "-c", str(config)]
-    raise DemoError("no broker: `make setup` installs one")
+        return "nats-server (MQTT 3.1.1)", [nats, "-c", str(config)]
+    raise DemoError(f"{wanted or 'a broker'} is not installed: run `make setup`, or sudo apt install mosquitto")
 
 
 def prepare(folder: Path) -> tuple[Path, dict[str, int]]:
@@ -192,13 +194,14 @@ def prepare(folder: Path) -> tuple[Path, dict[str, int]]:
     return profile, ports
 
 
-def start(plant: Plant, profile: Path, ports: dict[str, int]) -> bool:
+def start(plant: Plant, profile: Path, ports: dict[str, int], wanted: str | None) -> bool:
     """Start everything in order, each when what it needs is there; False where stopped meanwhile."""
     folder, here = plant.folder, Path(sys.executable).parent
     edge, cloud = str(here / "cornergrid-edge"), str(here / "cornergrid-cloud")
-    what, command = broker(folder, ports["mqtt"])
+    what, command = broker(folder, ports["mqtt"], wanted)
     plant.start("broker", command)
     out.print(f"broker    {what} on {HOST}:{ports['mqtt']}")
+    sys.stdout.flush()
     if not plant.until(lambda: listens(ports["mqtt"]), "the broker listens"):
         return False
     plant.start("cloud", [cloud, "run", "--db", str(folder / "cloud.db"), "--broker", f"{HOST}:{ports['mqtt']}",
@@ -253,7 +256,8 @@ def truth(folder: Path) -> dict[str, int]:
 
 def fleet(folder: Path) -> dict[str, Any]:
     """What the cloud knows of the devices, as an operator's script asks for it; empty while it knows nothing."""
-    command = [str(Path(sys.executable).parent / "cornergrid-cloud"), "watch", "--json", "--db", str(folder / "cloud.db")]
+    cloud = str(Path(sys.executable).parent / "cornergrid-cloud")
+    command = [cloud, "watch", "--json", "--db", str(folder / "cloud.db")]
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)  # noqa: S603
     return dict(json.loads(answer.stdout)) if answer.returncode == 0 else {}
 
@@ -310,12 +314,12 @@ def live(plant: Plant, ports: dict[str, int]) -> None:
             screen.update(view(plant, ports), refresh=True)
 
 
-def demo(folder: Path, seconds: float | None, stop: threading.Event) -> None:
+def demo(folder: Path, seconds: float | None, wanted: str | None, stop: threading.Event) -> None:
     """The whole demo, until `stop` is set or `seconds` of the live view have passed."""
     profile, ports = prepare(folder)
     plant = Plant(folder, stop)
     try:
-        if not start(plant, profile, ports):
+        if not start(plant, profile, ports, wanted):
             return
         found: list[dict[str, Any]] = []
 
@@ -340,12 +344,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--seconds", type=float, help="stop by itself after so long; default: at Ctrl-C")
     parser.add_argument("--folder", type=Path, default=Path(".demo"))
+    parser.add_argument("--broker", choices=["mosquitto", "nats"], help="default: mosquitto where it is installed")
     given = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     try:
-        demo(given.folder, given.seconds, stop)
+        demo(given.folder, given.seconds, given.broker, stop)
     except CornergridError as error:
         out.print(str(error), style="red", markup=False)
         return 1
