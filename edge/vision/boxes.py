@@ -67,9 +67,7 @@ def suppress(found: Detections, iou: float, at_most: int) -> Detections:
     """The best detections, none overlapping a better one of its class by more than `iou`."""
     sizes = found.boxes[:, 2:] - found.boxes[:, :2]
     xywh = np.concatenate((found.boxes[:, :2], sizes), 1).astype(np.float64)
-    kept = cv2.dnn.NMSBoxesBatched(
-        xywh.tolist(), found.scores.tolist(), found.classes.tolist(), -1.0, iou
-    )  # fmt: skip
+    kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), found.scores.tolist(), found.classes.tolist(), -1.0, iou)
     order: npt.NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)
     order = order[np.argsort(-found.scores[order], kind="stable")][:at_most]
     return Detections(found.boxes[order], found.scores[order], found.classes[order])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,13 +14,12 @@ import onnx
 import structlog
 
 from edge.clock import Clock
-from edge.vision.camera import load_picture
 from edge.vision.card import Card, Source, Speed, card_path
-from edge.vision.detector import Floats, Image
 from edge.vision.onnx import OnnxDetector
 from edge.vision.training.export import CLASSES, INPUT
 from edge.vision.training.network import STRIDES
-from edge.vision.training.score import Judged, accuracy, best_threshold
+from edge.vision.training.photos import judge
+from edge.vision.training.score import accuracy, best_threshold
 
 log = structlog.get_logger(__name__)
 NMS_IOU, AT_MOST, LOWEST = 0.5, 300, 0.02
@@ -31,33 +29,6 @@ DATA = (
     Source("SKU-110K, 18 photos (eval/val)", "academic, non-commercial", "choosing the threshold"),
     Source("SKU-110K, 51 photos (eval/test)", "academic, non-commercial", "judging"),
 )
-
-
-class Labels(msgspec.Struct, frozen=True):
-    """The JSON beside an eval photo."""
-
-    w: int
-    h: int
-    boxes: list[tuple[float, float, float, float]]
-
-
-def photos(folder: Path) -> Iterator[tuple[Path, Image, Floats]]:
-    """Labelled photos: path, BGR picture, boxes (n, 4) in its pixels."""
-    for labels in sorted(folder.glob("*.json")):
-        path = labels.with_suffix(".jpg")
-        image = load_picture(path)
-        data = msgspec.json.decode(labels.read_bytes(), type=Labels)
-        scale = (image.shape[1] / data.w, image.shape[0] / data.h)
-        yield path, image, (np.array(data.boxes, np.float32).reshape(-1, 4) * (*scale, *scale)).astype(np.float32)
-
-
-def judge(detector: OnnxDetector, folder: Path) -> list[Judged]:
-    """Every photo of a folder, detected down to low scores."""
-    judged = []
-    for _, image, truth in photos(folder):
-        found = detector.detect(image)
-        judged.append(Judged(truth, found.boxes, found.scores))
-    return judged
 
 
 def speed(detector: OnnxDetector, clock: Clock, runs: int = 30) -> Speed:
