@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import h3
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ LON = st.floats(-180, 180)
 def test_each_coarser_cell_is_the_parent_of_the_one_before(lat: float, lon: float) -> None:
     cells = cells_of(lat, lon)
     assert [h3.get_resolution(cell) for cell in cells] == list(RESOLUTIONS)
-    for fine, coarse in zip(cells, cells[1:], strict=False):
+    for fine, coarse in itertools.pairwise(cells):
         assert fine in h3.cell_to_children(coarse)
 
 

@@ -1,0 +1,57 @@
+"""Demand from sales: what would have been sold had the shelf never been empty.
+
+The baseline: sales went on while the SKU was on the shelf, and would have gone on at the same rate for the
+whole time that was observed, so `demand = sold * observed / in_stock`. It assumes a steady rate within a
+window and that a customer before an empty facing leaves; both are wrong in known ways (rush hours,
+substitution), and a later model can replace this module without touching the facts it is computed from.
+Where the SKU was never on the shelf, demand is *not known*, which is never written as 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DemandRow:
+    """One SKU in one H3 cell and one window of event time.
+
+    `start` and `complete_to` are Unix seconds, `sold`, `put_back`, `restocked`, `demand` and `lost` units.
+    `in_stock_share`, `demand` and `lost` are None where they are not known. Every device of the cell has
+    delivered up to `complete_to`, at the least; None where one has never delivered.
+    """
+
+    cell: str
+    sku: str
+    start: int
+    window_s: int
+    sold: float
+    put_back: float
+    restocked: float
+    in_stock_share: float | None
+    demand: float | None
+    lost: float | None
+    stores_expected: int
+    stores_reporting: int
+    complete_to: float | None
+
+
+def share(in_stock: float, observed: float) -> float | None:
+    """The part, 0..1, of the observed seconds in which the SKU was on the shelf; None where none were observed."""
+    return min(1.0, in_stock / observed) if observed > 0 else None
+
+
+def demand(sold: float, in_stock: float, observed: float) -> float | None:
+    """Units that would have been sold with a full shelf; None where the shelf was empty or not observed.
+
+    `in_stock` and `observed` are seconds. Equals `sold` where the SKU was always on the shelf.
+    """
+    if in_stock <= 0 or observed <= 0:
+        return None
+    return sold if in_stock >= observed else sold * (observed / in_stock)
+
+
+def total(parts: list[float | None]) -> float | None:
+    """The sum of what is known; None where nothing is."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if known else None

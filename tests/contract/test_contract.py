@@ -1,0 +1,80 @@
+"""The published contract: what devices in the field rely on must not change by accident.
+
+Where a change is wanted, write the documents again with
+`cornergrid-cloud contract schema > tests/contract/v1/schema.json`, and `asyncapi` likewise. `batch.json` is
+never written again: a batch that was once sent must be readable for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from cloud_ingest.__main__ import app
+from cloud_ingest.contract import CHANNELS, asyncapi, text
+from edge import wire
+from edge.wire import Fact
+
+HERE = Path(__file__).parent / "v1"
+FACTS = (
+    Fact("scale-1/weight", 1772438400.0, "kg", 2.5),
+    Fact("scale-1/weight", 1772438401.0, "kg", None, "bad:no_answer"),
+    Fact("door-1/open", 1772438401.5, "", True),
+    Fact("slot/a1/sold", 1772438460.0, "count", 1.0, "ok", "4000417025005"),
+    Fact("slot/a1/observed", 1772438460.0, "s", 60.0, "ok", "4000417025005"),
+)
+
+
+@pytest.mark.parametrize("name", ["schema", "asyncapi"])
+def test_the_command_writes_the_published_document(name: str) -> None:
+    result = CliRunner().invoke(app, ["contract", name])
+    assert result.exit_code == 0
+    assert result.stdout == (HERE / f"{name}.json").read_text(encoding="utf-8")
+
+
+def test_the_published_batch_is_written_and_read_as_ever() -> None:
+    golden = (HERE / "batch.json").read_bytes().rstrip(b"\n")
+    assert wire.encode_batch("shop-0001", FACTS, st="0" * 31 + "1", seq=7, lo=3, boot=2) == golden
+    batch = wire.decode_batch("shop-0001", golden)
+    assert batch.facts == tuple(enumerate(FACTS, 7))
+    assert not batch.refused
+
+
+def test_the_schema_judges_real_messages() -> None:
+    schema = wire.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    check = jsonschema.Draft202012Validator(schema)
+    batch = json.loads((HERE / "batch.json").read_bytes())
+    check.validate(batch)
+    assert not check.is_valid({**batch, "seq": 0})
+    assert not check.is_valid({**batch, "e": []})
+
+
+def _refs(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if "$ref" in node else []
+        return own + [ref for child in node.values() for ref in _refs(child)]
+    return [ref for child in node for ref in _refs(child)] if isinstance(node, list) else []
+
+
+def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    document = asyncapi()
+    refs = _refs(document)
+    assert len(refs) > len(CHANNELS) * 3
+    for ref in refs:
+        node: Any = document
+        for part in ref.removeprefix("#/").split("/"):
+            node = node[part]
+    assert json.loads(text(document)) == document
+
+
+def test_the_document_has_the_topics_that_are_used() -> None:
+    addresses = {channel.address for channel in CHANNELS}
+    assert {channel.message for channel in CHANNELS} == set(wire.MESSAGES.values())
+    for address in addresses - {wire.INGEST_STATE, wire.committed_topic("{device}")}:
+        assert wire.parse_up(address.replace("{device}", "shop-0001"))
