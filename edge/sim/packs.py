@@ -51,8 +51,8 @@ def look_of(sku: str, product: str) -> Look:
     code = zlib.crc32(sku.encode())
     rng = random.Random(code)
     hue = rng.random()
-    return Look(SHAPES[code % len(SHAPES)], _colour(hue, 0.75, 0.8), _colour(hue + rng.uniform(0.3, 0.6), 0.6, 0.9), rng.randint(1, 3),
-                product or sku)
+    second = _colour(hue + rng.uniform(0.3, 0.6), 0.6, 0.9)
+    return Look(SHAPES[code % len(SHAPES)], _colour(hue, 0.75, 0.8), second, rng.randint(1, 3), product or sku)
 
 
 def draw_pack(frame: Frame, box: Box, look: Look, rng: random.Random) -> None:
