@@ -95,7 +95,7 @@ def test_check_of_a_shop_where_nothing_answers_says_what_to_do(tmp_path: Path) -
 
 def test_look_draws_what_it_found(tmp_path: Path) -> None:
     photo = tmp_path / "shelf.png"
-    cv2.imwrite(str(photo), np.full((480, 640, 3), 200, np.uint8))
+    cv2.imwrite(str(photo), np.random.default_rng(7).integers(60, 200, (480, 640, 3), np.uint8))
     done = edge("look", str(photo), "--json", "--out", str(tmp_path / "found.jpg"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["quality"] == "ok"

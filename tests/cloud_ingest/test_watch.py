@@ -1,0 +1,117 @@
+"""The operator's screen and the registry."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cloud_ingest.registry import load_registry
+from cloud_ingest.service import sort
+from cloud_ingest.store.sqlite import SqliteStore
+from cloud_ingest.subscriber import Message
+from cloud_ingest.watch import changes, read_fleet, render
+from edge import wire
+from edge.errors import ConfigError, StoreError
+from edge.wire import Fact
+
+NOW = 1_800_000_000.0
+REGISTRY = '[[stores]]\nid = "s-1"\nlat = 52.5163\nlon = 13.3777\ndevices = ["shop-1"]\n'
+
+
+def cloud(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "cloud_ingest", *words], capture_output=True, text=True, timeout=50,
+                          check=False)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A database with one shop that told a weight, a dead probe and its state."""
+    (tmp_path / "registry.toml").write_text(REGISTRY)
+    store = SqliteStore(tmp_path / "cloud.db")
+    for shop in load_registry(tmp_path / "registry.toml"):
+        store.add_shop(shop)
+    facts = [Fact("scale-1/weight", NOW, "kg", 1.25), Fact("fridge-1/temperature", NOW, "Cel", None, "bad:no_answer")]
+    payload = wire.encode_batch("shop-1", facts, st="a" * 32, seq=1, lo=1, boot=3)
+    found = sort([Message(wire.up("shop-1", "data"), payload, 1, 1, 1)])
+    store.commit(found.arrivals, found.rejected, NOW)
+    store.note_state("shop-1", wire.State(online=True, boot=3, buffered=7, sensors={"fridge-1": "no_answer"}), NOW)
+    store.close()
+    return tmp_path / "cloud.db"
+
+
+def test_the_fleet_says_what_is_committed_and_what_troubles(db: Path) -> None:
+    row = read_fleet(db).devices[0]
+    assert (row.device, row.store, row.online, row.boot) == ("shop-1", "s-1", True, 3)
+    assert (row.buffered, row.committed) == (7, 2)
+    assert row.trouble == ("fridge-1 no_answer",)
+
+
+def test_the_screen_shows_a_reason_and_never_a_zero(db: Path) -> None:
+    shown_on = io.StringIO()
+    Console(width=200, file=shown_on).print(render(read_fleet(db)))
+    shown = shown_on.getvalue()
+    assert "1.25 kg" in shown
+    assert "bad:no_answer" in shown
+
+
+def test_a_pipe_gets_a_line_for_each_change_and_no_more(db: Path) -> None:
+    fleet = read_fleet(db)
+    lines = list(changes(None, fleet))
+    assert len(lines) == 3
+    assert lines[0].startswith("shop-1 online boot 3")
+    assert list(changes(fleet, fleet)) == []
+
+
+def test_watch_in_json(db: Path) -> None:
+    done = cloud("watch", "--db", str(db), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["devices"][0]["trouble"] == ["fridge-1 no_answer"]
+
+
+def test_a_database_that_is_not_there_is_named_with_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cornergrid-cloud run"):
+        read_fleet(tmp_path / "none.db")
+    done = cloud("watch", "--db", str(tmp_path / "none.db"))
+    assert done.returncode == 2
+    assert "none.db" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("lat = 52.5163", "lat = 152.5", "<= 90"),
+    ('devices = ["shop-1"]', "", "devices"),
+    ('devices = ["shop-1"]', 'devices = ["Shop 1"]', "stores"),
+    ("lat =", "latitude = 1\nlat =", "latitude"),
+    ("[[stores]]", "[[stores]", "is not TOML"),
+])
+def test_a_mistake_in_the_registry_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = tmp_path / "registry.toml"
+    path.write_text(REGISTRY.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_registry(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_store_add_puts_a_store_on_the_grid(tmp_path: Path) -> None:
+    db = str(tmp_path / "cloud.db")
+    done = cloud("store", "add", "s-2", "--device", "shop-2", "--lat", "52.5163", "--lon", "13.3777", "--db", db)
+    assert done.returncode == 0, done.stderr
+    assert "891f1d48863ffff" in done.stdout
+    assert read_fleet(Path(db)).devices[0].device == "shop-2"
+    wrong = cloud("store", "add", "s-2", "--device", "shop-2", "--lat", "152", "--lon", "13", "--db", db)
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("command", [["run"], ["store", "add"], ["watch"], ["feed"], ["contract", "schema"]])
+def test_every_command_helps_with_an_example(command: list[str]) -> None:
+    done = cloud(*command, "--help")
+    assert done.returncode == 0
+    assert f"cornergrid-cloud {' '.join(command)}" in done.stdout
