@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -14,112 +15,77 @@ from edge import wire
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One topic: who sends which message on it, and whether the broker retains it. Everything is QoS 1."""
+    """One topic, the type of its messages, and whether the ingest receives or sends them. All are QoS 1."""
 
     name: str
     address: str
-    message: str
-    by_device: bool
+    message: type[msgspec.Struct]
+    received: bool
     retain: bool
     summary: str
 
 
 _DEVICE = "{device}"
 CHANNELS = (
-    Channel("data", f"{wire.ROOT}/{_DEVICE}/up/data", "envelope", True, False, "Records as they are made"),
-    Channel("backlog", f"{wire.ROOT}/{_DEVICE}/up/backlog", "envelope", True, False,
-            "Records made while the shop was offline; `h` is true"),
-    Channel("birth", f"{wire.ROOT}/{_DEVICE}/up/birth", "birth", True, True, "What the device is and has"),
-    Channel("state", f"{wire.ROOT}/{_DEVICE}/up/state", "state", True, True, "Whether the device is online; last will"),
-    Channel("committed", f"{wire.ROOT}/{_DEVICE}/down/committed", "committed", False, True,
-            "Up to where the cloud's database has a stream: the device may delete up to there"),
-    Channel("ingestState", wire.INGEST_STATE, "ingest-state", False, True, "Whether the ingest is there; last will"),
+    Channel("data", wire.up(_DEVICE, "data"), wire.Envelope, True, False, "New records, as they come"),
+    Channel("backlog", wire.up(_DEVICE, "backlog"), wire.Envelope, True, False, "Records from the outbox"),
+    Channel("birth", wire.up(_DEVICE, "birth"), wire.Birth, True, True, "What the device is and has"),
+    Channel("state", wire.up(_DEVICE, "state"), wire.State, True, True, "How the device is; also its last will"),
+    Channel("committed", wire.committed_topic(_DEVICE), wire.Committed, False, True, "The watermark of a stream"),
+    Channel("ingest-state", wire.INGEST_STATE, wire.IngestState, False, True,
+            "Whether the ingest listens; also its last will"),
 )
-PROPERTIES = {
-    "type": "object",
-    "description": "MQTT 5 user properties of a batch: CloudEvents 1.0 in binary mode. MQTT 3.1.1 goes without.",
-    "properties": {
-        "specversion": {"const": "1.0"},
-        "id": {"type": "string", "description": "stream/first sequence: the same for a repeat"},
-        "source": {"type": "string", "description": "/ and the device id"},
-        "type": {"type": "string", "description": "cornergrid.batch.v1"},
-    },
-}
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document, told from the device's side: it sends `up`, and receives the rest."""
+    """The AsyncAPI 3.0 document, from the ingest's side: it receives `up`, and sends the rest."""
     _, schemas = msgspec.json.schema_components(wire.MESSAGES.values(), ref_template="#/components/schemas/{name}")
     return {
         "asyncapi": "3.0.0",
-        "info": {
-            "title": "Cornergrid wire contract",
-            "version": f"{wire.VERSION}.0.0",
-            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
-            "description": f"MQTT 5 (3.1.1 works too), QoS 1. At most {wire.MAX_PAYLOAD} bytes and "
-                           f"{wire.MAX_RECORDS} records a message. Delivery is at least once: a record is told apart "
-                           "by its stream and sequence.",
-        },
+        "info": {"title": "Cornergrid wire contract", "version": str(wire.VERSION),
+                 "description": inspect.getdoc(wire)},
         "defaultContentType": "application/json",
-        "servers": {
-            "device": _server("The broker, as a device connects to it",
-                              f"{wire.ROOT}/{_DEVICE}/up/state", '{"online":false, with the boot of this run}'),
-            "ingest": _server("The broker, as the ingest connects to it", wire.INGEST_STATE,
-                              wire.encode(wire.IngestState(online=False)).decode()),
-        },
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
-        "operations": {_operation_name(channel): _operation(channel) for channel in CHANNELS},
+        "operations": {f"{_action(channel)}-{channel.name}": _operation(channel) for channel in CHANNELS},
         "components": {
-            "schemas": {**schemas, "BatchProperties": PROPERTIES},
-            "messages": {name: _message(name, kind.__name__) for name, kind in wire.MESSAGES.items()},
+            "schemas": schemas,
+            "messages": {kind.__name__: _message(kind) for kind in wire.MESSAGES.values()},
         },
-    }
-
-
-def _server(description: str, topic: str, will: str) -> dict[str, Any]:
-    return {
-        "host": "{broker}",
-        "protocol": "mqtt",
-        "protocolVersion": "5.0",
-        "description": description,
-        "variables": {"broker": {"description": "HOST:PORT of the site's own broker"}},
-        "bindings": {"mqtt": {"cleanSession": False, "bindingVersion": "0.2.0",
-                              "lastWill": {"topic": topic, "qos": 1, "retain": True, "message": will}}},
     }
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
+    name = channel.message.__name__
     document: dict[str, Any] = {
         "address": channel.address,
         "summary": channel.summary,
-        "messages": {channel.message: {"$ref": f"#/components/messages/{channel.message}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
     }
     if _DEVICE in channel.address:
-        document["parameters"] = {"device": {"description": "Device id, the certificate's subject"}}
+        document["parameters"] = {"device": {"description": "Device id, the subject of its certificate"}}
     return document
 
 
-def _operation_name(channel: Channel) -> str:
-    return f"{'send' if channel.by_device else 'receive'}{channel.name[0].upper()}{channel.name[1:]}"
+def _action(channel: Channel) -> str:
+    return "receive" if channel.received else "send"
 
 
 def _operation(channel: Channel) -> dict[str, Any]:
+    place = f"#/channels/{channel.name}"
     return {
-        "action": "send" if channel.by_device else "receive",
-        "channel": {"$ref": f"#/channels/{channel.name}"},
-        "summary": channel.summary,
+        "action": _action(channel),
+        "channel": {"$ref": place},
+        "messages": [{"$ref": f"{place}/messages/{channel.message.__name__}"}],
         "bindings": {"mqtt": {"qos": 1, "retain": channel.retain, "bindingVersion": "0.2.0"}},
     }
 
 
-def _message(name: str, schema: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"name": name, "payload": {"$ref": f"#/components/schemas/{schema}"}}
-    if name == "envelope":
-        message |= {"contentType": wire.CONTENT_TYPE, "headers": {"$ref": "#/components/schemas/BatchProperties"}}
-    return message
+def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {"name": kind.__name__, "summary": inspect.getdoc(kind),
+            "payload": {"$ref": f"#/components/schemas/{kind.__name__}"}}
 
 
-def to_text(document: dict[str, Any]) -> str:
+def text(document: dict[str, Any]) -> str:
     """A document as JSON for people and diffs: the same types give the same bytes."""
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -137,12 +103,12 @@ def _schema() -> None:
 
     Example: `cornergrid-cloud contract schema > schema.json`
     """
-    typer.echo(to_text(wire.json_schema()), nl=False)
+    typer.echo(text(wire.json_schema()), nl=False)
 
 
 def _asyncapi() -> None:
-    """The AsyncAPI 3.0 document: topics, messages, QoS, retained messages and last wills.
+    """The AsyncAPI 3.0 document: topics, messages, QoS and what is retained.
 
     Example: `cornergrid-cloud contract asyncapi > asyncapi.json`
     """
-    typer.echo(to_text(asyncapi()), nl=False)
+    typer.echo(text(asyncapi()), nl=False)
