@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ HOST = "127.0.0.1"
 USUAL = {"mqtt": 18830, "camera": 18831, "http": 18832}
 SEED, SPEED = 7, 60
 PATIENCE_S = 60.0
+COLUMNS = {"sold": "sold", "put_back": "back", "restocked": "stocked", "in_stock_share": "on shelf", "demand": "demand",
+           "lost": "lost"}
 STOP_S = 4.5  # all processes together, so that Ctrl-C is answered within five seconds
 PR_SET_PDEATHSIG = 1
 REGISTRY = """\
@@ -232,11 +235,12 @@ def rows_of(answer: Any) -> list[dict[str, Any]]:
 
 
 def demand(rows: list[dict[str, Any]], title: str, last: int = 8) -> Table:
-    """The last rows of the feed as a table; the columns are the feed's own."""
-    columns = list(rows[0]) if rows else ["waiting for rows"]
-    table = Table(*columns, title=title, title_justify="left", pad_edge=False)
-    for row in rows[-last:]:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+    """The newest rows of the feed: units and the share of the window in stock, by cell, SKU and window (UTC)."""
+    table = Table("cell", "sku", "from", *COLUMNS.values(), box=None, title=title, title_justify="left", pad_edge=False)
+    for row in sorted(rows, key=lambda row: row["start"])[-last:]:
+        start = datetime.fromtimestamp(row["start"], UTC)
+        numbers = ("-" if row[name] is None else f"{row[name]:.3g}" for name in COLUMNS)
+        table.add_row(row["cell"], row["sku"], f"{start:%H:%M}", *numbers)
     return table
 
 
