@@ -43,12 +43,15 @@ UNITS = {"kg": "weight", "Cel": "temperature", "%RH": "relative humidity", "coun
 FLOW_UNITS = {"sold": "count", "put_back": "count", "restocked": "count", "in_stock": "s", "observed": "s"}
 """The facts that add up per store, SKU and window: last part of the record's name, and its unit."""
 
-Device = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="Device id, the certificate's subject")]
-Stream = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$", description="UUID minted with the outbox file, hex")]
+# `$` alone also matches before a final newline in Python's `re`, though not in JSON Schema's.
+END = r"$(?!\n)"
+Device = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}" + END,
+                             description="Device id, the certificate's subject")]
+Stream = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}" + END, description="UUID minted with the outbox file, hex")]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Number = Annotated[float, Meta(ge=-1e12, le=1e12)]
-Quality = Annotated[str, Meta(pattern=r"^(ok|unstable|bad:[a-z0-9_]{1,60})$")]
-Sku = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}$")]
+Quality = Annotated[str, Meta(pattern=r"^(ok|unstable|bad:[a-z0-9_]{1,60})" + END)]
+Sku = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_-]{1,32}" + END)]
 ABSOLUTE_TIME = 2**28  # RFC 8428 section 4.5.3: smaller times are relative to now, which a buffer makes wrong
 
 
@@ -182,7 +185,7 @@ def committed_topic(device: str) -> str:
     return f"{ROOT}/{device}/down/committed"
 
 
-_TOPIC = re.compile(rf"^{ROOT}/([a-z0-9][a-z0-9-]{{0,62}})/up/(data|backlog|birth|state)$")
+_TOPIC = re.compile(rf"^{ROOT}/([a-z0-9][a-z0-9-]{{0,62}})/up/(data|backlog|birth|state)" + END)
 
 
 def parse_up(topic: str) -> tuple[str, str]:
@@ -194,7 +197,7 @@ def parse_up(topic: str) -> tuple[str, str]:
 
 
 T = TypeVar("T", bound=Struct)
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_:./-]{0,199}$")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_:./-]{0,199}" + END)
 _encoder = msgspec.json.Encoder()
 _record = msgspec.json.Decoder(Record)
 _base = msgspec.json.Decoder(_Base)

@@ -26,7 +26,7 @@ switches = st.builds(Fact, names, times, st.just(""), st.booleans(), st.just("ok
 texts = st.builds(Fact, names, times, st.just(""), st.text(max_size=100), st.just("ok"), skus)
 missing = st.builds(Fact, names, times, st.sampled_from(sorted(UNITS)), st.none(),
                     st.sampled_from(["unstable", "bad:no_answer"]), skus)
-flows = st.builds(lambda slot, column, t, value: Fact(f"slot/{slot}/{column}", t, FLOW_UNITS[column], value, sku="4006"),
+flows = st.builds(lambda slot, column, t, v: Fact(f"slot/{slot}/{column}", t, FLOW_UNITS[column], v, sku="4006"),
                   st.sampled_from(["a1", "b2"]), st.sampled_from(sorted(FLOW_UNITS)), times, st.floats(0, WINDOW_S))
 facts = st.lists(numbers | switches | texts | missing | flows, min_size=1, max_size=20)
 
@@ -106,12 +106,20 @@ def test_what_is_too_large_is_refused_before_it_is_parsed() -> None:
     assert caught.value.reason == "too_large"
 
 
-@pytest.mark.parametrize("changes", [{"v": 2}, {"st": "A" * 32}, {"seq": 0}, {"lo": 0}, {"boot": -1}, {"clk": "?"},
-                                     {"e": []}, {"e": [record()] * (wire.MAX_RECORDS + 1)}, {"e": None}])
+@pytest.mark.parametrize("changes", [{"v": 2}, {"st": "A" * 32}, {"st": STREAM + "\n"}, {"seq": 0},
+                                     {"lo": 0}, {"boot": -1}, {"clk": "?"}, {"e": []}, {"e": [record()] * (wire.MAX_RECORDS + 1)}, {"e": None}])
 def test_an_envelope_that_is_not_the_contracts_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(WireError) as caught:
         wire.decode_batch(DEVICE, envelope([record()], **changes))
     assert caught.value.reason == "malformed"
+
+
+@pytest.mark.parametrize("changes", [{"n": f"{DEVICE}/scale-1/weight\n"}, {"k": "4006\n"},
+                                     {"v": None, "q": "unstable\n"}])
+def test_a_final_newline_is_no_part_of_a_name(changes: dict[str, Any]) -> None:
+    batch = wire.decode_batch(DEVICE, envelope([record(**changes), record()]))
+    assert [seq for seq, _ in batch.facts] == [6]
+    assert [refused.seq for refused in batch.refused] == [5]
 
 
 @pytest.mark.parametrize("column", sorted(FLOW_UNITS))
@@ -123,7 +131,8 @@ def test_a_fact_that_cannot_add_up_is_refused(column: str, changes: dict[str, An
 
 
 @pytest.mark.parametrize("topic", ["", "cg/v1/shop/up", "cg/v2/shop/up/data", "cg/v1/Shop/up/data", "cg/v1/a/b/up/data",
-                                   "cg/v1/shop/up/other", "cg/v1/shop/down/committed", "cg/v1/+/up/data"])
+                                   "cg/v1/shop/up/other", "cg/v1/shop/down/committed", "cg/v1/+/up/data",
+                                   "cg/v1/shop/up/data\n"])
 def test_a_topic_that_is_not_the_contracts_is_refused(topic: str) -> None:
     with pytest.raises(WireError):
         wire.parse_up(topic)
