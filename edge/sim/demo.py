@@ -237,6 +237,7 @@ def rows_of(answer: Any) -> list[dict[str, Any]]:
 def demand(rows: list[dict[str, Any]], title: str, last: int = 8) -> Table:
     """The newest rows of the feed: units and the share of the window in stock, by cell, SKU and window (UTC)."""
     table = Table("cell", "sku", "from", *COLUMNS.values(), box=None, title=title, title_justify="left", pad_edge=False)
+    table.columns[0].min_width, table.columns[1].min_width = 15, 13  # a cell and a GTIN are copied, so whole
     for row in sorted(rows, key=lambda row: row["start"])[-last:]:
         start = datetime.fromtimestamp(row["start"], UTC)
         numbers = ("-" if row[name] is None else f"{row[name]:.3g}" for name in COLUMNS)
