@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from edge.errors import StoreError
@@ -73,7 +74,8 @@ def read_fleet(db: Path) -> Fleet:
 _DEVICES = """
 SELECT d.id, d.store, d.online, d.boot, d.last_seen, d.state,
        s.mark, s.last_t, coalesce(s.refused, 0), coalesce(s.missing, 0)
-FROM device d LEFT JOIN stream s ON s.device = d.id AND s.last_t = (SELECT max(last_t) FROM stream WHERE device = d.id)
+FROM device d LEFT JOIN stream s ON s.device = d.id AND s.st = (
+    SELECT st FROM stream WHERE device = d.id ORDER BY last_t DESC, rowid DESC LIMIT 1)
 ORDER BY d.id
 """
 
@@ -99,12 +101,12 @@ def render(fleet: Fleet) -> Group:
         online = "[green]online[/]" if row.online else "[red]offline[/]"
         table.add_row(row.device, row.store, online, str(row.boot), clock_time(row.last_seen), str(row.buffered),
                       str(row.committed), clock_time(row.complete_to), str(row.refused), str(row.missing),
-                      ", ".join(row.trouble))
+                      escape(", ".join(row.trouble)))
     values = Table("device", "what", "value", "at", title=f"telemetry; {fleet.quarantined} messages in quarantine")
     for each in fleet.telemetry:
         shown = f"{each.value:g} {each.unit}" if isinstance(each.value, int | float) else str(each.value)
-        values.add_row(each.device, each.name, shown if each.quality == "ok" else f"[yellow]{each.quality}[/]",
-                       clock_time(each.t))
+        values.add_row(each.device, escape(each.name),
+                       escape(shown) if each.quality == "ok" else f"[yellow]{each.quality}[/]", clock_time(each.t))
     return Group(table, values)
 
 
