@@ -1,0 +1,157 @@
+"""The feed: sums per cell, SKU and window; every format says the same; every mistake says its fix."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from cloud_ingest.__main__ import app
+from cloud_ingest.feed import COLUMNS, latest_window, parse_time, parse_window, read_feed, render
+from edge.errors import ConfigError, StoreError
+from tests.cloud_ingest.feeding import CELL, COLA, FAR, MILK, T0, Cloud
+
+
+def test_a_cell_adds_up_its_stores(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0, sold=3.0, put_back=1.0, in_stock=450.0, observed=900.0)
+    cloud.send("shop-b", COLA, T0, sold=1.0, restocked=6.0, in_stock=900.0, observed=900.0)
+    (row,) = read_feed(cloud.path)
+    assert (row.cell, row.sku, row.start, row.window_s) == (CELL, COLA, T0, 900)
+    assert (row.sold, row.put_back, row.restocked) == (4.0, 1.0, 6.0)
+    assert row.in_stock_share == pytest.approx(0.75)
+    assert row.demand == pytest.approx(4 / 0.75)
+    assert row.lost == pytest.approx(4 / 0.75 - 4)
+    assert (row.stores_expected, row.stores_reporting, row.complete_to) == (2, 2, T0)
+
+
+def test_an_empty_shelf_has_no_known_demand(cloud: Cloud) -> None:
+    cloud.send("shop-c", MILK, T0, sold=0.0, in_stock=0.0, observed=900.0)
+    (row,) = read_feed(cloud.path)
+    assert row.in_stock_share == 0.0
+    assert row.demand is None
+    assert row.lost is None
+
+
+def test_a_silent_store_is_expected_and_leaves_the_cell_incomplete(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0, sold=1.0, in_stock=900.0, observed=900.0)
+    (row,) = read_feed(cloud.path)
+    assert (row.stores_expected, row.stores_reporting, row.complete_to) == (2, 1, None)
+
+
+def test_a_cell_is_complete_to_its_slowest_device(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0 + 1800, sold=1.0)
+    cloud.send("shop-b", COLA, T0, sold=1.0)
+    assert {row.complete_to for row in read_feed(cloud.path)} == {T0}
+
+
+def test_longer_windows_hold_the_same_sums(cloud: Cloud) -> None:
+    for quarter in range(5):
+        cloud.send("shop-a", COLA, T0 + 900 * quarter, sold=1.0, in_stock=900.0, observed=900.0)
+    assert [(row.start, row.sold) for row in read_feed(cloud.path, window_s=3600)] == [(T0 + 3600, 1.0), (T0, 4.0)]
+    assert [row.start for row in read_feed(cloud.path)] == [T0 + 900 * i for i in range(4, -1, -1)]
+    assert latest_window(cloud.path, 3600) == T0 + 3600
+
+
+@pytest.mark.parametrize("resolution", [5, 6, 7, 8, 9])
+def test_every_resolution_holds_every_unit(cloud: Cloud, resolution: int) -> None:
+    for device, sold in (("shop-a", 1.0), ("shop-b", 2.0), ("shop-c", 4.0)):
+        cloud.send(device, COLA, T0, sold=sold)
+    assert sum(row.sold for row in read_feed(cloud.path, resolution)) == 7.0
+
+
+def test_filters_narrow_and_whole_windows_stay_whole(cloud: Cloud) -> None:
+    for quarter in range(8):
+        cloud.send("shop-a", COLA, T0 + 900 * quarter, sold=1.0)
+    cloud.send("shop-c", MILK, T0, sold=9.0)
+    assert {row.sku for row in read_feed(cloud.path, sku=MILK)} == {MILK}
+    assert {row.cell for row in read_feed(cloud.path, cell=FAR)} == {FAR}
+    assert read_feed(cloud.path, cell="' OR 1") == []
+    late = read_feed(cloud.path, window_s=3600, since=T0 + 3600 + 1700)
+    assert [(row.start, row.sold) for row in late] == [(T0 + 3600, 4.0)]
+    early = read_feed(cloud.path, window_s=3600, sku=COLA, until=T0 + 100)
+    assert [(row.start, row.sold) for row in early] == [(T0, 4.0)]
+
+
+def test_every_format_says_the_same(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0, sold=3.0, in_stock=450.0, observed=900.0)
+    cloud.send("shop-c", MILK, T0, sold=0.0, in_stock=0.0, observed=900.0)
+    rows = read_feed(cloud.path)
+    as_json = json.loads(render(rows, "json"))
+    as_parquet = pq.read_table(io.BytesIO(render(rows, "parquet"))).to_pylist()
+    as_csv = list(csv.DictReader(io.StringIO(render(rows, "csv").decode())))
+    assert as_json == as_parquet
+    assert tuple(as_csv[0]) == COLUMNS
+    for one, other in zip(as_csv, as_json, strict=True):
+        assert one == {name: "" if value is None else str(value) for name, value in other.items()}
+    assert pq.read_table(io.BytesIO(render([], "parquet"))).num_rows == 0
+    table = render(rows, "table").decode()
+    assert "not known" in table
+    assert CELL in table
+    assert "no rows yet" in render([], "table").decode()
+
+
+@given(st.integers(1, 999), st.sampled_from("mhd"))
+def test_a_duration_is_its_number_of_units(n: int, unit: str) -> None:
+    assert parse_window(f"{n}{unit}") == n * {"m": 60, "h": 3600, "d": 86_400}[unit]
+
+
+def test_times_are_utc_where_they_name_no_zone() -> None:
+    assert parse_time("2026-03-02T08:00") == T0
+    assert parse_time("2026-03-02T09:00+01:00") == T0
+    assert parse_time(str(T0)) == T0
+    assert parse_time(None) is None
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    (["--window", "10m"], "15m"), (["--window", "0m"], "15m"), (["--window", "soon"], "15m"),
+    (["--resolution", "4"], "use 5"), (["--since", "yesterday"], "2026-03-02T08:00"),
+])
+def test_a_mistake_is_told_with_its_fix(cloud: Cloud, options: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["feed", "--db", str(cloud.path), *options])
+    assert isinstance(result.exception, ConfigError)
+    assert told in str(result.exception)
+
+
+def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no such database"):
+        read_feed(tmp_path / "missing.db")
+    (tmp_path / "text.db").write_text("this is no database, and long enough to be looked at " * 4)
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_feed(tmp_path / "text.db")
+    assert not (tmp_path / "missing.db").exists()
+
+
+def test_reading_changes_nothing(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0, sold=1.0)
+    with sqlite3.connect(cloud.path) as db:
+        before = db.execute("PRAGMA data_version").fetchone()
+        read_feed(cloud.path)
+        assert db.execute("PRAGMA data_version").fetchone() == before
+    db.close()
+
+
+def test_the_command_writes_to_a_pipe_and_to_a_file(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.send("shop-a", COLA, T0, sold=1.0)
+    run = CliRunner().invoke
+    shown = run(app, ["feed", "--db", str(cloud.path), "--format", "json"])
+    assert [row["sold"] for row in json.loads(shown.stdout)] == [1.0]
+    piped = run(app, ["feed", "--db", str(cloud.path), "--format", "parquet"])
+    assert piped.stdout_bytes.startswith(b"PAR1")
+    out = tmp_path / "feed.parquet"
+    assert run(app, ["feed", "--db", str(cloud.path), "--format", "parquet", "--out", str(out)]).exit_code == 0
+    assert pq.read_table(out).num_rows == 1
+    failed = run(app, ["feed", "--db", str(cloud.path), "--out", str(tmp_path / "no" / "where")])
+    assert isinstance(failed.exception, ConfigError)
+
+
+def test_the_help_has_an_example() -> None:
+    shown = CliRunner().invoke(app, ["feed", "--help"], env={"COLUMNS": "200"})
+    assert "cornergrid-cloud feed" in shown.stdout

@@ -1,0 +1,139 @@
+"""The feed over HTTP: real server, real sockets."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from cloud_ingest import http
+from cloud_ingest.http import Server
+from edge.errors import ConfigError
+from tests.cloud_ingest.feeding import CELL, COLA, MILK, T0, Cloud
+
+
+@pytest.fixture
+def server(cloud: Cloud) -> Iterator[Server]:
+    cloud.send("shop-a", COLA, T0, sold=3.0, in_stock=450.0, observed=900.0)
+    cloud.send("shop-a", MILK, T0, sold=0.0, in_stock=0.0, observed=900.0)
+    made = http.start(cloud.path, "127.0.0.1", 0)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.address, timeout=10, trust_env=False) as made:
+        yield made
+
+
+def test_the_feed_comes_in_every_format(client: httpx.Client) -> None:
+    rows = client.get("/v1/feed", params={"sku": COLA}).json()
+    assert [(row["cell"], row["sold"], row["demand"]) for row in rows] == [(CELL, 3.0, 6.0)]
+    assert client.get("/v1/feed", params={"sku": MILK}).json()[0]["demand"] is None
+    text = client.get("/v1/feed", params={"format": "csv"})
+    assert text.headers["content-type"].startswith("text/csv")
+    assert text.text.startswith("cell,sku,start,")
+    data = client.get("/v1/feed", params={"format": "parquet", "window": "1h", "resolution": 9}).content
+    assert pq.read_table(io.BytesIO(data)).num_rows == 2
+    assert client.get("/v1/feed", params={"since": "2026-03-03"}).json() == []
+
+
+@pytest.mark.parametrize("params", [{"window": "7m"}, {"resolution": "12"}, {"since": "x"}, {"format": "xml"}])
+def test_a_wrong_question_is_answered_with_what_is_wrong(client: httpx.Client, params: dict[str, str]) -> None:
+    answer = client.get("/v1/feed", params=params)
+    assert answer.status_code == 422
+    assert next(iter(params)) in answer.text
+
+
+def test_the_cells_tell_the_latest_window(client: httpx.Client) -> None:
+    found = client.get("/v1/cells.geojson", params={"resolution": 8})
+    assert found.headers["content-type"] == "application/geo+json"
+    collection = found.json()
+    assert collection["latest"] == T0
+    own = {each["id"]: each["properties"] for each in collection["features"] if each["properties"]["stores"]}
+    assert own[CELL] == {"cell": CELL, "stores": 2, "sold": 3.0, "demand": 6.0, "skus": 2, "unknown": 1}
+    assert len(own) == 2
+    assert [props["demand"] for cell, props in own.items() if cell != CELL] == [None]
+    assert len(collection["features"]) > 8
+    for each in collection["features"]:
+        outline = each["geometry"]["coordinates"][0]
+        assert outline[0] == outline[-1]
+
+
+def test_the_registry_and_the_health_can_be_read(client: httpx.Client, cloud: Cloud) -> None:
+    cloud.tell_state("shop-a")
+    devices = {each["id"]: each for each in client.get("/v1/devices").json()}
+    assert devices["shop-a"]["online"] is True
+    assert devices["shop-a"]["state"]["sensors"] == {"scale-1": "ok"}
+    assert devices["shop-b"]["state"] is None
+    assert client.get("/v1/quarantine").json() == []
+    cloud.send("shop-unknown", COLA, T0, sold=1.0)
+    assert "unregistered" in client.get("/v1/quarantine").json()[0]["reason"]
+    health = client.get("/v1/health").json()
+    assert health["status"] == "ok"
+    assert health["revision"] > 0
+
+
+def test_a_change_is_told_while_the_stream_is_open(client: httpx.Client, cloud: Cloud) -> None:
+    with client.stream("GET", "/v1/changes") as stream:
+        lines = (line for line in stream.iter_lines() if line.startswith("data: "))
+        first = int(next(lines).removeprefix("data: "))
+        cloud.send("shop-b", COLA, T0, sold=1.0)
+        assert int(next(lines).removeprefix("data: ")) == first + 1
+
+
+def test_stop_ends_open_streams_and_frees_the_port(cloud: Cloud) -> None:
+    made = http.start(cloud.path, "127.0.0.1", 0)
+    port = int(made.address.rpartition(":")[2])
+    ended, opened = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        with httpx.Client(trust_env=False) as reader, reader.stream("GET", f"{made.address}/v1/changes") as stream:
+            for _ in stream.iter_lines():
+                opened.set()
+        ended.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    assert opened.wait(10)
+    made.stop()
+    assert ended.wait(10)
+    made.stop()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+
+
+def test_a_taken_address_is_an_error_with_a_fix(server: Server, cloud: Cloud) -> None:
+    with pytest.raises(ConfigError, match="--http"):
+        http.start(cloud.path, "127.0.0.1", int(server.address.rpartition(":")[2]))
+
+
+def test_a_lost_database_is_told_as_such(tmp_path: Path) -> None:
+    made = http.start(tmp_path / "none.db", "127.0.0.1", 0)
+    try:
+        answer = httpx.get(f"{made.address}/v1/health", trust_env=False)
+        assert answer.status_code == 503
+        assert "no such database" in answer.json()["detail"]
+    finally:
+        made.stop()
+
+
+def test_nothing_leads_outside(client: httpx.Client) -> None:
+    for path in ("/", "/web/app.js", "/web/style.css", "/web/icon.svg", "/openapi.json", "/v1/feed"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        outside = answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in outside
+        assert "https://" not in outside
+    assert client.get("/docs").status_code == 404
+    assert client.get("/web/../http.py").status_code == 404
+    assert "/v1/feed" in json.loads(client.get("/openapi.json").text)["paths"]
