@@ -107,7 +107,8 @@ def test_what_is_too_large_is_refused_before_it_is_parsed() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"v": 2}, {"st": "A" * 32}, {"st": STREAM + "\n"}, {"seq": 0},
-                                     {"lo": 0}, {"boot": -1}, {"clk": "?"}, {"e": []}, {"e": [record()] * (wire.MAX_RECORDS + 1)}, {"e": None}])
+                                     {"lo": 0}, {"boot": -1}, {"clk": "?"}, {"e": []},
+                                     {"e": [record()] * (wire.MAX_RECORDS + 1)}, {"e": None}])
 def test_an_envelope_that_is_not_the_contracts_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(WireError) as caught:
         wire.decode_batch(DEVICE, envelope([record()], **changes))
