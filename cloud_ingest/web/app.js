@@ -115,6 +115,15 @@ function choose(cell) {
   refreshPanel();
 }
 
+// After a change of resolution the chosen cell is no longer on the map.
+function clearPanel() {
+  view.chosen = null;
+  view.asked += 1;
+  byId("chosen").textContent = "Choose a cell";
+  byId("note").textContent = "Click a coloured hexagon, or reach it with Tab and press Enter.";
+  byId("skus").hidden = true;
+}
+
 async function refreshPanel() {
   if (!view.chosen || !view.cells) return;
   const [cell, asked, latest] = [view.chosen, ++view.asked, view.cells.latest];
@@ -173,7 +182,7 @@ function drawBars(history, latest) {
 async function refresh() {
   try {
     view.cells = await get("/v1/cells.geojson", setting());
-    if (!view.cells.features.some((each) => each.properties.cell === view.chosen)) view.chosen = null;
+    if (view.chosen && !view.cells.features.some((each) => each.properties.cell === view.chosen)) clearPanel();
     drawMap();
     byId("when").textContent = view.cells.latest === null ? "No facts yet" : `Window from ${time(view.cells.latest)}`;
     await refreshPanel();
