@@ -45,12 +45,29 @@ def asyncapi() -> dict[str, Any]:
         "info": {"title": "Cornergrid wire contract", "version": str(wire.VERSION),
                  "description": inspect.getdoc(wire)},
         "defaultContentType": "application/json",
+        "servers": {"device": _server("a device", wire.up(_DEVICE, "state")),
+                    "ingest": _server("the ingest", wire.INGEST_STATE)},
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
         "operations": {f"{_action(channel)}-{channel.name}": _operation(channel) for channel in CHANNELS},
         "components": {
             "schemas": schemas,
             "messages": {kind.__name__: _message(kind) for kind in wire.MESSAGES.values()},
         },
+    }
+
+
+def _server(who: str, will: str) -> dict[str, Any]:
+    """The one broker as `who` connects to it: a connection's last will is part of the contract."""
+    return {
+        "host": "{broker}",
+        "protocol": "mqtt",
+        "protocolVersion": "5.0",
+        "description": f"The broker, as {who} connects to it; 3.1.1 works too, without user properties",
+        "variables": {"broker": {"description": "HOST:PORT"}},
+        "bindings": {"mqtt": {
+            "lastWill": {"topic": will, "qos": 1, "retain": True, "message": "the state with `online` false"},
+            "bindingVersion": "0.2.0",
+        }},
     }
 
 
@@ -81,8 +98,9 @@ def _operation(channel: Channel) -> dict[str, Any]:
 
 
 def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"name": kind.__name__, "summary": inspect.getdoc(kind),
-            "payload": {"$ref": f"#/components/schemas/{kind.__name__}"}}
+    document = {"name": kind.__name__, "summary": inspect.getdoc(kind),
+                "payload": {"$ref": f"#/components/schemas/{kind.__name__}"}}
+    return document | ({"contentType": wire.CONTENT_TYPE} if kind is wire.Envelope else {})
 
 
 def text(document: dict[str, Any]) -> str:
@@ -107,7 +125,7 @@ def _schema() -> None:
 
 
 def _asyncapi() -> None:
-    """The AsyncAPI 3.0 document: topics, messages, QoS and what is retained.
+    """The AsyncAPI 3.0 document: topics, messages, QoS, what is retained, and the last wills.
 
     Example: `cornergrid-cloud contract asyncapi > asyncapi.json`
     """

@@ -361,6 +361,6 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Cornergrid wire contract, version {VERSION}",
-        "oneOf": list(refs),
+        "anyOf": list(refs),  # a State is an IngestState too: what it may be, the topic says
         "$defs": definitions,
     }

@@ -1,8 +1,8 @@
 """The published contract: what devices in the field rely on must not change by accident.
 
 Where a change is wanted, write the documents again with
-`cornergrid-cloud contract schema > tests/contract/v1/schema.json`, and `asyncapi` likewise. `batch.json` is
-never written again: a batch that was once sent must be readable for ever.
+`cornergrid-cloud contract schema > tests/contract/v1/schema.json`, and `asyncapi` likewise. Read the diff.
+The messages (`batch.json` and the rest) are never written again: what was once sent must be readable for ever.
 """
 
 from __future__ import annotations
@@ -30,6 +30,15 @@ FACTS = (
 )
 
 
+MESSAGES = {
+    "birth": wire.Birth(device="shop-0001", st="0" * 31 + "1", boot=2, t=1772438400.0, agent="0.1.0",
+                        sensors={"scale-1": "toledo-8217"}, slots={"a1": "4000417025005"}),
+    "state": wire.State(online=True, boot=2, t=1772438400.0, buffered=5, committed=6, sensors={"scale-1": "ok"}),
+    "committed": wire.Committed(st="0" * 31 + "1", committed=11, refused=1, t=1772438460.0),
+    "ingest-state": wire.IngestState(online=False),
+}
+
+
 @pytest.mark.parametrize("name", ["schema", "asyncapi"])
 def test_the_command_writes_the_published_document(name: str) -> None:
     result = CliRunner().invoke(app, ["contract", name])
@@ -43,6 +52,20 @@ def test_the_published_batch_is_written_and_read_as_ever() -> None:
     batch = wire.decode_batch("shop-0001", golden)
     assert batch.facts == tuple(enumerate(FACTS, 7))
     assert not batch.refused
+
+
+@pytest.mark.parametrize("name", sorted(MESSAGES))
+def test_every_other_published_message_is_written_and_read_as_ever(name: str) -> None:
+    golden, message = (HERE / f"{name}.json").read_bytes().rstrip(b"\n"), MESSAGES[name]
+    assert wire.encode(message) == golden
+    assert wire.decode(golden, wire.MESSAGES[name]) == message
+    jsonschema.Draft202012Validator(wire.json_schema()).validate(json.loads(golden))
+
+
+def test_the_last_wills_are_the_retained_states() -> None:
+    wills = [server["bindings"]["mqtt"]["lastWill"] for server in asyncapi()["servers"].values()]
+    assert [will["topic"] for will in wills] == [wire.up("{device}", "state"), wire.INGEST_STATE]
+    assert {channel.address for channel in CHANNELS if channel.retain} > {will["topic"] for will in wills}
 
 
 def test_the_schema_judges_real_messages() -> None:
