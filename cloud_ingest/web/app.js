@@ -151,16 +151,14 @@ function drawSku(sku, history, latest) {
   const now = history[0].start === latest ? history[0] : null;
   const line = make("tr", { "data-sku": sku });
   const share = now?.in_stock_share ?? null;
-  const texts = [sku, now && number(now.sold), now && number(now.put_back), now && number(now.restocked),
-    share === null ? null : `${number(share * 100, 0)} %`, now?.demand == null ? null : number(now.demand)];
+  const texts = [sku, now?.demand == null ? null : number(now.demand), now && number(now.sold),
+    share === null ? null : `${number(share * 100, 0)} %`, now && number(now.put_back), now && number(now.restocked)];
   for (const text of texts) {
     const box = make("td", text === null ? { class: "unknown" } : {});
     box.textContent = text === null ? "not known" : text;
     line.append(box);
   }
-  const last = make("td");
-  last.append(drawBars(history, latest));
-  line.append(last);
+  line.cells[0].append(drawBars(history, latest));
   return line;
 }
 
