@@ -47,7 +47,8 @@ def sort(messages: Sequence[Message]) -> Sorted:
             else:
                 found.arrivals.append(Arrival(device, message.topic, wire.decode_batch(device, message.payload)))
         except WireError as error:
-            found.rejected.append(Rejected(device, message.topic, str(error), message.payload))
+            topic = message.topic.encode("utf-8", "replace").decode()  # a lone surrogate fits in no database
+            found.rejected.append(Rejected(device, topic, str(error), message.payload))
     return found
 
 

@@ -136,6 +136,8 @@ class Subscriber:
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: mqtt.DisconnectFlags, reason: ReasonCode,
                        _properties: Properties | None) -> None:
         self.connected = False
+        with self._lock:
+            self._session += 1  # what came over it can no longer be acknowledged: the broker sends it again
         log.info("disconnected", reason=str(reason))
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:

@@ -23,6 +23,7 @@ VERSION = 1
 EARLIEST = 1_577_836_800.0  # 2020-01-01: nothing was measured before there was anything to measure with
 AHEAD_S = 86_400.0
 KEPT_PAYLOAD = 4096
+KEPT_QUARANTINE = 10_000
 COLUMNS = tuple(FLOW_UNITS)
 
 
@@ -78,6 +79,8 @@ class SqliteStore:
                                                  + arrival.device), now)
                 elif _take(db, arrival, store, now):
                     touched[arrival.batch.stream] = arrival.device
+            db.executemany("UPDATE device SET last_seen = ? WHERE id = ?",
+                           [(now, device) for device in {arrival.device for arrival in arrivals}])
             return [(device, _watermark(db, stream)) for stream, device in touched.items()]
 
     def add_shop(self, shop: Shop) -> None:
@@ -180,12 +183,13 @@ def _keep(db: sqlite3.Connection, arrival: Arrival, store: str, facts: Sequence[
 
 
 def _quarantine(db: sqlite3.Connection, rejected: Rejected, now: float, key: str = "") -> None:
-    """Keep a rejected payload once; its repeats only count."""
+    """Keep a rejected payload once; its repeats only count. A flood makes room by its oldest."""
     digest = hashlib.sha256(b"\0".join(part.encode() for part in (rejected.topic, rejected.reason, key))
                             + b"\0" + rejected.payload).hexdigest()
     db.execute("INSERT INTO quarantine (hash, device, topic, reason, payload, count, first_t, last_t) "
                "VALUES (?,?,?,?,?,1,?,?) ON CONFLICT (hash) DO UPDATE SET count = count + 1, last_t = excluded.last_t",
                (digest, rejected.device, rejected.topic, rejected.reason, rejected.payload[:KEPT_PAYLOAD], now, now))
+    db.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (KEPT_QUARANTINE,))
 
 
 def _watermark(db: sqlite3.Connection, stream: str) -> Committed:

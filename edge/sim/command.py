@@ -56,7 +56,7 @@ def sim(
         signal.signal(each, lambda *_: stop.set())
     data.mkdir(parents=True, exist_ok=True)
     clock = ShopClock.begin(begin, speed)
-    clock.save(data / CLOCK_FILE)  # before any port, so that an agent that finds a port finds the time
+    (data / CLOCK_FILE).unlink(missing_ok=True)  # an earlier shop's; this one's says that every port is open
     shop = VirtualShop(profile, seed, clock, truth)
     try:
         shop.start()
@@ -65,6 +65,7 @@ def sim(
         raise typer.Exit(1) from error
     try:
         shop.wait_ready()
+        clock.save(data / CLOCK_FILE)
         _say(profile, data, truth, begin, speed)
         stop.wait()
     finally:

@@ -61,7 +61,8 @@ jetstream {{ store_dir: {store} }}
 mqtt {{ host: 127.0.0.1, port: {port} }}
 """
 
-out = Console(highlight=False, soft_wrap=True)
+WIDE = 160  # a pipe has no width of its own, and a SKU cut short is none
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

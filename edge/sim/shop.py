@@ -125,31 +125,17 @@ class VirtualShop:
         on_line: dict[str, list[SimDevice]] = defaultdict(list)
         for sensor in self._profile.sensors:
             if sensor.driver == "modbus":
-                on_line[sensor.port].append(self._modbus(sensor.name, sensor.device, sensor.address))
+                on_line[sensor.port].append(_modbus(self, sensor.name, sensor.device, sensor.address))
             elif sensor.driver == "toledo-8217":
                 rng = random.Random(f"{self._seed}/{sensor.name}")
                 self.scales[sensor.name] = ToledoScale(Path(sensor.port), sensor.unit, self._clock, rng)
             else:
-                raise self._cannot(sensor.name, sensor.driver)
+                raise _cannot(sensor.name, sensor.driver)
         for port, devices in on_line.items():
             self.lines[port] = Rs485Line(Path(port), devices)
         for camera in self._profile.cameras:
             self.cameras[camera.name] = MjpegCamera(camera.source, self._viewer(camera.name))
         self._weigh()
-
-    def _modbus(self, name: str, device: str, address: int) -> SimDevice:
-        known: dict[str, Callable[[], SimDevice]] = {
-            "xy-md02": lambda: xy_md02(address, self.climate),
-            "waveshare-io-8ch": lambda: waveshare_io_8ch(address, lambda: self.door_open),
-        }
-        if device not in known:
-            raise self._cannot(name, device)
-        return known[device]()
-
-    def _cannot(self, name: str, what: str) -> ConfigError:
-        return ConfigError(self._profile.device.id, (Problem(
-            f"sensors.{name}", f"a virtual shop has no {what}",
-            "it has toledo-8217, and modbus with xy-md02 or waveshare-io-8ch"),))
 
     def _viewer(self, camera: str) -> Callable[[], Frame]:
         scene = Scene([slot for slot in self._profile.slots if slot.camera == camera], self._seed)
@@ -193,3 +179,19 @@ class VirtualShop:
             scale = self.scales.get(slot.scale or "")
             if scale is not None and slot.item_weight_kg is not None:
                 scale.put(slot.tare_kg + slot.item_weight_kg * levels[slot.name])
+
+
+def _modbus(shop: VirtualShop, name: str, device: str, address: int) -> SimDevice:
+    known: dict[str, Callable[[], SimDevice]] = {
+        "xy-md02": lambda: xy_md02(address, shop.climate),
+        "waveshare-io-8ch": lambda: waveshare_io_8ch(address, lambda: shop.door_open),
+    }
+    if device not in known:
+        raise _cannot(name, device)
+    return known[device]()
+
+
+def _cannot(name: str, what: str) -> ConfigError:
+    return ConfigError("virtual shop", (Problem(
+        f"sensors.{name}", f"a virtual shop has no {what}",
+        "it has toledo-8217, and modbus with xy-md02 or waveshare-io-8ch"),))

@@ -142,6 +142,12 @@ def test_random_bytes_are_always_sorted_out(payload: bytes) -> None:
     assert len(found.rejected) == 1
 
 
+def test_a_topic_that_no_database_can_hold_does_not_stop_the_ingest(store: SqliteStore) -> None:
+    (_, committed), = take(store, Message("cg/v1/\udc80/up/data", b"{}", 1, 1, 1), message([sold(1)]))
+    assert committed.committed == 1
+    assert "bad_topic" in rows(store, "SELECT reason FROM quarantine")[0][0]
+
+
 def test_one_bad_record_costs_only_itself(store: SqliteStore) -> None:
     batch = message([sold(1), sold(2), sold(4)])
     broken = Message(batch.topic, batch.payload.replace(b'"v":2,', b'"v":"two",'), 1, 1, 1)
