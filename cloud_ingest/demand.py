@@ -4,21 +4,28 @@ The baseline: sales went on while the SKU was on the shelf, and would have gone 
 whole time that was observed, so `demand = sold * observed / in_stock`. It assumes a steady rate within a
 window and that a customer before an empty facing leaves; both are wrong in known ways (rush hours,
 substitution), and a later model can replace this module without touching the facts it is computed from.
-Where the SKU was never on the shelf, demand is *not known*, which is never written as 0.
+Where the SKU was never on the shelf, demand is *not known*, which is never written as 0. Where it was there
+for less than a tenth of the time, one sale would stand for dozens: the estimate stops at ten times the sales,
+and is then too low rather than wild.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST = 10.0
+"""Demand is estimated as at most this many times the sales."""
+
 
 @dataclass(frozen=True, slots=True)
 class DemandRow:
     """One SKU in one H3 cell and one window of event time.
 
-    `start` and `complete_to` are Unix seconds, `sold`, `put_back`, `restocked`, `demand` and `lost` units.
-    `in_stock_share`, `demand` and `lost` are None where they are not known. Every device of the cell has
-    delivered up to `complete_to`, at the least; None where one has never delivered.
+    `start` and `complete_to` are Unix seconds, `sold`, `put_back`, `restocked`, `demand` and `lost` units,
+    `in_stock` and `observed` seconds, summed over shelves. `in_stock_share` (0..1), `demand` and `lost` are
+    None where they are not known. `stores_reporting` of the `stores_expected` in the cell sent facts on this
+    window, on whatever SKU. Every device of the cell has delivered up to `complete_to`, at the least; None
+    where one has never delivered.
     """
 
     cell: str
@@ -28,6 +35,8 @@ class DemandRow:
     sold: float
     put_back: float
     restocked: float
+    in_stock: float
+    observed: float
     in_stock_share: float | None
     demand: float | None
     lost: float | None
@@ -44,11 +53,12 @@ def share(in_stock: float, observed: float) -> float | None:
 def demand(sold: float, in_stock: float, observed: float) -> float | None:
     """Units that would have been sold with a full shelf; None where the shelf was empty or not observed.
 
-    `in_stock` and `observed` are seconds. Equals `sold` where the SKU was always on the shelf.
+    `in_stock` and `observed` are seconds. Equals `sold` where the SKU was always on the shelf, and is never above
+    MOST times `sold`.
     """
     if in_stock <= 0 or observed <= 0:
         return None
-    return sold if in_stock >= observed else sold * (observed / in_stock)
+    return sold if in_stock >= observed else sold * min(MOST, observed / in_stock)
 
 
 def total(parts: list[float | None]) -> float | None:

@@ -38,15 +38,21 @@ WITH progress AS (
     SELECT store.r{r} AS id, count(DISTINCT store.id) AS stores,
            CASE WHEN count(*) = count(progress.t) THEN min(progress.t) END AS complete_to
     FROM store LEFT JOIN progress ON progress.store = store.id GROUP BY store.r{r}
+), heard AS (
+    SELECT store.r{r} AS cell, flow.window / :window * :window AS start, count(DISTINCT flow.store) AS stores
+    FROM flow JOIN store ON store.id = flow.store
+    WHERE flow.window >= :since AND flow.window < :until AND (:cell IS NULL OR store.r{r} = :cell)
+    GROUP BY 1, 2
 )
 SELECT cell.id, flow.sku, flow.window / :window * :window AS start, sum(flow.sold), sum(flow.put_back),
-       sum(flow.restocked), sum(flow.in_stock), sum(flow.observed), cell.stores, count(DISTINCT flow.store),
+       sum(flow.restocked), sum(flow.in_stock), sum(flow.observed), cell.stores, heard.stores,
        cell.complete_to
 FROM flow JOIN store ON store.id = flow.store JOIN cell ON cell.id = store.r{r}
+     JOIN heard ON heard.cell = cell.id AND heard.start = flow.window / :window * :window
 WHERE flow.window >= :since AND flow.window < :until
   AND (:sku IS NULL OR flow.sku = :sku) AND (:cell IS NULL OR cell.id = :cell)
-GROUP BY cell.id, flow.sku, start
-ORDER BY start DESC, cell.id, flow.sku
+GROUP BY cell.id, flow.sku, heard.start
+ORDER BY heard.start DESC, cell.id, flow.sku
 """
 
 
@@ -93,8 +99,9 @@ def _row(found: tuple[str, str, int, float, float, float, float, float, int, int
          window_s: int) -> DemandRow:
     cell, sku, start, sold, put_back, restocked, in_stock, observed, expected, reporting, complete_to = found
     wanted = demand(sold, in_stock, observed)
-    return DemandRow(cell, sku, start, window_s, sold, put_back, restocked, share(in_stock, observed), wanted,
-                     None if wanted is None else wanted - sold, expected, reporting, complete_to)
+    return DemandRow(cell, sku, start, window_s, sold, put_back, restocked, in_stock, observed,
+                     share(in_stock, observed), wanted, None if wanted is None else wanted - sold,
+                     expected, reporting, complete_to)
 
 
 def parse_window(text: str) -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud_ingest.demand import demand, share, total
+from cloud_ingest.demand import MOST, demand, share, total
 
 SOLD = st.floats(0, 1e4)
 SECONDS = st.floats(1, 1e6)
@@ -30,12 +30,20 @@ def test_demand_is_never_below_what_was_sold(sold: float, one: float, other: flo
     assert value >= sold
 
 
-@given(st.floats(1, 1e4), SECONDS, st.floats(0.01, 0.9))
+@given(st.floats(1, 1e4), SECONDS, st.floats(0.21, 0.9))
 def test_less_time_on_the_shelf_means_more_demand(sold: float, observed: float, part: float) -> None:
     full, half = demand(sold, observed * part, observed), demand(sold, observed * part / 2, observed)
     assert full is not None
     assert half == pytest.approx(2 * full)
     assert full == pytest.approx(sold / part)
+
+
+@given(SOLD, SECONDS, SECONDS)
+def test_a_moment_on_the_shelf_does_not_stand_for_a_day(sold: float, in_stock: float, observed: float) -> None:
+    value = demand(sold, in_stock, observed)
+    assert value is not None
+    assert value <= MOST * sold
+    assert demand(1.0, 1.0, 900.0) == MOST
 
 
 def test_what_was_not_observed_has_no_share() -> None:

@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import sqlite3
+import tempfile
+from collections import Counter
 from pathlib import Path
+from random import Random
 
+import h3
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -46,6 +50,15 @@ def test_a_silent_store_is_expected_and_leaves_the_cell_incomplete(cloud: Cloud)
     assert (row.stores_expected, row.stores_reporting, row.complete_to) == (2, 1, None)
 
 
+def test_a_store_without_the_sku_reports_all_the_same(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0, sold=1.0)
+    cloud.send("shop-b", MILK, T0, sold=1.0)
+    cloud.send("shop-b", MILK, T0 + 900, sold=1.0)
+    assert [(row.start, row.sku, row.stores_reporting) for row in read_feed(cloud.path)] == [
+        (T0 + 900, MILK, 1), (T0, COLA, 2), (T0, MILK, 2)]
+    assert [row.stores_reporting for row in read_feed(cloud.path, sku=COLA)] == [2]
+
+
 def test_a_cell_is_complete_to_its_slowest_device(cloud: Cloud) -> None:
     cloud.send("shop-a", COLA, T0 + 1800, sold=1.0)
     cloud.send("shop-b", COLA, T0, sold=1.0)
@@ -65,6 +78,31 @@ def test_every_resolution_holds_every_unit(cloud: Cloud, resolution: int) -> Non
     for device, sold in (("shop-a", 1.0), ("shop-b", 2.0), ("shop-c", 4.0)):
         cloud.send(device, COLA, T0, sold=sold)
     assert sum(row.sold for row in read_feed(cloud.path, resolution)) == 7.0
+
+
+SENT = st.lists(st.tuples(st.sampled_from(["shop-a", "shop-b", "shop-c"]), st.sampled_from([COLA, MILK]),
+                          st.integers(0, 9), st.integers(0, 50), st.integers(0, 900)), min_size=1, max_size=12)
+
+
+@settings(max_examples=15)
+@given(SENT, st.randoms(use_true_random=False), st.sampled_from([900, 3600, 86_400]))
+def test_neither_order_nor_resolution_changes_the_sums(
+        sent: list[tuple[str, str, int, int, int]], shuffle: Random, window_s: int) -> None:
+    feeds = []
+    for order in (sent, shuffle.sample(sent, len(sent))):
+        with tempfile.TemporaryDirectory() as folder:
+            cloud = Cloud(Path(folder) / "cloud.db")
+            for device, sku, quarter, sold, seconds in order:
+                cloud.send(device, sku, T0 + 900 * quarter, sold=float(sold), in_stock=float(seconds), observed=900.0)
+            feeds.append([read_feed(cloud.path, resolution, window_s) for resolution in (9, 8, 7, 6, 5)])
+            cloud.store.close()
+    assert feeds[0] == feeds[1]
+    for fine, coarse in zip(feeds[0], feeds[0][1:], strict=False):
+        children: Counter[tuple[str, str, int]] = Counter()
+        for row in fine:
+            parent = h3.cell_to_parent(row.cell, h3.get_resolution(row.cell) - 1)
+            children[parent, row.sku, row.start] += int(row.sold)
+        assert {(row.cell, row.sku, row.start): row.sold for row in coarse} == dict(children)
 
 
 def test_filters_narrow_and_whole_windows_stay_whole(cloud: Cloud) -> None:
