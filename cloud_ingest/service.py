@@ -47,9 +47,13 @@ def sort(messages: Sequence[Message]) -> Sorted:
             else:
                 found.arrivals.append(Arrival(device, message.topic, wire.decode_batch(device, message.payload)))
         except WireError as error:
-            topic = message.topic.encode("utf-8", "replace").decode()  # a lone surrogate fits in no database
-            found.rejected.append(Rejected(device, topic, str(error), message.payload))
+            found.rejected.append(Rejected(device, _plain(message.topic), _plain(str(error)), message.payload))
     return found
+
+
+def _plain(text: str) -> str:
+    """The text without what no database can hold: a lone surrogate becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class Service:
