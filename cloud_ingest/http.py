@@ -18,7 +18,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud_ingest.demand import DemandRow, total
+from cloud_ingest.demand import DemandRow, share, total
 from cloud_ingest.feed import MEDIA, latest_window, parse_time, parse_window, read_feed, reading, render
 from cloud_ingest.grid import neighbours, ring
 from edge.errors import ConfigError, CornergridError, Problem, StoreError
@@ -144,7 +144,8 @@ async def _changes(db: Path, closing: asyncio.Event) -> AsyncIterator[str]:
 def cells_geojson(db: Path, resolution: int, window_s: int) -> dict[str, Any]:
     """A FeatureCollection with a foreign member `latest`, the start of the window it tells of, or None.
 
-    A cell without facts in that window has `sold` None; `demand` is None where no SKU's is known.
+    Units are summed over SKUs: `demand` over those `skus` whose demand is known, None where none is; `unknown`
+    counts the others. A cell without facts in that window has `sold` None.
     """
     latest = latest_window(db, window_s)
     rows = [] if latest is None else read_feed(db, resolution, window_s, since=latest)
@@ -163,6 +164,9 @@ def _totals(rows: list[DemandRow], stores: int) -> dict[str, float | None]:
         "stores": stores,
         "sold": total([row.sold for row in rows]),
         "demand": total([row.demand for row in rows]),
+        "in_stock_share": share(sum(row.in_stock for row in rows), sum(row.observed for row in rows)),
+        "stores_reporting": rows[0].stores_reporting if rows else 0,
+        "complete_to": rows[0].complete_to if rows else None,
         "skus": len(rows),
         "unknown": sum(row.demand is None for row in rows),
     }

@@ -85,7 +85,7 @@ function drawCell(facts, path, limits) {
   const label = `${facts.cell}: ${demand}, ${facts.stores} store${facts.stores === 1 ? "" : "s"}`;
   cell.setAttribute("aria-label", label);
   const title = make("title", {}, SVG);
-  title.textContent = label;
+  title.textContent = [label, ...details(facts)].join("\n");
   cell.append(title);
   cell.addEventListener("click", () => choose(facts.cell));
   cell.addEventListener("keydown", (event) => {
@@ -94,6 +94,15 @@ function drawCell(facts, path, limits) {
     choose(facts.cell);
   });
   return cell;
+}
+
+function details(facts) {
+  if (facts.sold === null) return ["no facts in this window"];
+  return [
+    `sold ${number(facts.sold)}, SKUs ${facts.skus}, of which demand not known ${facts.unknown}`,
+    `in stock ${facts.in_stock_share === null ? "not known" : `${number(facts.in_stock_share * 100, 0)} %`} of the time`,
+    `${facts.stores_reporting} of ${facts.stores} stores reporting, complete up to ${time(facts.complete_to)}`,
+  ];
 }
 
 function drawLegend(limits) {

@@ -59,7 +59,8 @@ def test_the_cells_tell_the_latest_window(client: httpx.Client) -> None:
     collection = found.json()
     assert collection["latest"] == T0
     own = {each["id"]: each["properties"] for each in collection["features"] if each["properties"]["stores"]}
-    assert own[CELL] == {"cell": CELL, "stores": 2, "sold": 3.0, "demand": 6.0, "skus": 2, "unknown": 1}
+    assert own[CELL] == {"cell": CELL, "stores": 2, "stores_reporting": 1, "complete_to": None, "sold": 3.0,
+                         "demand": 6.0, "in_stock_share": 0.25, "skus": 2, "unknown": 1}
     assert len(own) == 2
     assert [props["demand"] for cell, props in own.items() if cell != CELL] == [None]
     assert len(collection["features"]) > 8

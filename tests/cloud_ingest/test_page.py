@@ -69,6 +69,8 @@ def test_the_map_shows_and_follows_the_demand(visit: Visit, cloud: Cloud) -> Non
     cell = visit.page.locator(f"[data-cell='{CELL}']")
     sync_api.expect(cell).to_have_attribute("aria-label", f"{CELL}: demand 6, 2 stores")
     sync_api.expect(visit.page.locator(".cell")).to_have_count(2)
+    sync_api.expect(cell.locator("title")).to_contain_text("sold 3, SKUs 2, of which demand not known 1")
+    sync_api.expect(cell.locator("title")).to_contain_text("1 of 2 stores reporting, complete up to not known")
     assert visit.page.locator(".neighbour").count() > 5
     box = cell.bounding_box()
     assert box is not None
