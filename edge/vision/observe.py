@@ -42,12 +42,11 @@ def count_facings(found: Detections, shape: tuple[int, ...], regions: Sequence[R
     }  # fmt: skip
 
 
-def small_gray(image: Image) -> Floats:
-    """The frame in grey at an eighth of its size, which averages the sensor's noise away."""
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    h, w = grey.shape
+def small_view(image: Image) -> Floats:
+    """The frame at an eighth of its size, (h, w, 3) float32, which averages the sensor's noise away."""
+    h, w = image.shape[:2]
     size = (max(1, w // SHRINK), max(1, h // SHRINK))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def frame_quality(image: Image) -> str:
@@ -55,12 +54,17 @@ def frame_quality(image: Image) -> str:
 
     Measured on the shrunk frame: noise alone keeps a covered lens' full-size deviation up.
     """
-    small = small_gray(image)
+    small = small_view(image).mean(2)
     if float(small.mean()) < 12:
         return "dark"
     if float(small.std()) < 4:
         return "covered"
     return OK
+
+
+def _apart(a: Floats, b: Floats) -> Floats:
+    """How far each pixel is apart, in its most different channel: a blue sleeve before a grey wall counts."""
+    return np.asarray(np.abs(a - b).max(2), np.float32)
 
 
 def unchanged(before: Floats | None, small: Floats, grey: float = 10, share: float = 0.0005) -> bool:
@@ -70,22 +74,24 @@ def unchanged(before: Floats | None, small: Floats, grey: float = 10, share: flo
     """
     if before is None or before.shape != small.shape:
         return False
-    return float((np.abs(small - before) > grey).mean()) <= share
+    return float((_apart(small, before) > grey).mean()) <= share
 
 
 @dataclass(frozen=True, slots=True)
 class MotionRule:
-    """When something stands in front of the shelf.
+    """When somebody is in front of the shelf.
 
     A pixel is foreground where it differs from the background by over `grey` after the lights' common
-    change is taken out. Over `share` of foreground, the frame shows somebody. A pixel that stays as it is
-    for `settle` frames becomes background: an arm moves on, a restocked shelf does not. The first `warm`
-    frames must agree before there is a background at all.
+    change is taken out. An arm or a person reaches in over the frame's edge, packs that came or went do
+    not: a frame shows somebody where over `reach` of it is foreground joined to its edge, or over `share`
+    is foreground at all. A pixel that stays as it is for `settle` frames becomes background: an arm moves
+    on, a restocked shelf does not. The first `warm` frames must agree before there is a background.
     """
 
-    grey: float = 28
-    share: float = 0.05
-    settle: int = 10
+    grey: float = 20
+    reach: float = 0.012
+    share: float = 0.12
+    settle: int = 6
     warm: int = 2
 
 
@@ -107,16 +113,28 @@ def _gain(small: Floats, background: Floats) -> float:
     return float(np.clip(np.median((small + 1) / (background + 1)), 0.25, 4.0))
 
 
+def _reached(foreground: npt.NDArray[np.bool_]) -> float:
+    """The share of the frame that is foreground joined to the frame's edge."""
+    # Closed first: where a sleeve has the wall's colour, the arm falls into pieces.
+    # The margin keeps what only comes near the frame's edge from being joined to it.
+    margin = np.pad(foreground.astype(np.uint8), 3)
+    closed = cv2.morphologyEx(margin, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[3:-3, 3:-3]
+    _, blobs = cv2.connectedComponents(np.ascontiguousarray(closed), connectivity=8)
+    edge = np.concatenate((blobs[0], blobs[-1], blobs[:, 0], blobs[:, -1]))
+    return float(np.isin(blobs, edge[edge > 0]).mean())
+
+
 def motion_step(state: MotionState | None, small: Floats, rule: MotionRule = MOTION) -> tuple[MotionState, bool]:
     """The next state, and whether this frame must not be counted: somebody moves, or nothing is known yet."""
     if state is None or state.background.shape != small.shape:
-        return MotionState(small, small, np.zeros(small.shape, np.int32), 1), rule.warm > 1
+        return MotionState(small, small, np.zeros(small.shape[:2], np.int32), 1), rule.warm > 1
     lit = state.background * _gain(small, state.background)
-    moved = np.abs(small - state.previous * _gain(small, state.previous)) > rule.grey / 2
+    moved = _apart(small, state.previous * _gain(small, state.previous)) > rule.grey / 2
     still = np.where(moved, 0, state.still + 1).astype(np.int32)
-    foreground = float((np.abs(small - lit) > rule.grey).mean())
+    foreground = _apart(small, lit) > rule.grey
+    somebody = float(foreground.mean()) > rule.share or _reached(foreground) > rule.reach
     if state.agreed < rule.warm:
-        agreed = state.agreed + 1 if foreground <= rule.share else 1
+        agreed = 1 if somebody else state.agreed + 1
         return MotionState(small, small, still, agreed), agreed < rule.warm
-    background = np.where(still >= rule.settle, small, lit).astype(np.float32)
-    return MotionState(background, small, still, state.agreed), foreground > rule.share
+    background = np.where((still >= rule.settle)[..., None], small, lit).astype(np.float32)
+    return MotionState(background, small, still, state.agreed), somebody

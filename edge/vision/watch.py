@@ -22,7 +22,7 @@ from edge.vision.observe import (
     count_facings,
     frame_quality,
     motion_step,
-    small_gray,
+    small_view,
     unchanged,
 )
 
@@ -96,7 +96,7 @@ class CameraWatch:
         quality = frame_quality(frame.image)
         if quality != OK:
             return self._nothing(t, quality)
-        small = small_gray(frame.image)
+        small = small_view(frame.image)
         self._motion, moving = motion_step(self._motion, small, self._rule)
         if moving:
             return self._nothing(t, "settling" if self._motion.agreed < self._rule.warm else "blocked")

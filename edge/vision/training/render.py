@@ -74,6 +74,9 @@ def _room(rng: np.random.Generator, height: int, width: int) -> Image:
     for _ in range(int(rng.integers(0, 4))):
         write(rng, image, (int(rng.integers(0, width)), int(rng.integers(0, height))),
               int(rng.integers(100, 600)), colour(rng))  # fmt: skip
+    if rng.random() < 0.3:
+        speckle = rng.normal(0, rng.uniform(10, 40), (height // 3, width // 3, 1)).astype(np.float32)
+        image = np.clip(image + cv2.resize(speckle, (width, height))[..., None], 0, 255).astype(np.uint8)
     coarse = rng.uniform(0.6, 1.2, (3, 4)).astype(np.float32)
     light = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(np.clip(image * light[..., None], 0, 255), np.uint8)
@@ -136,9 +139,13 @@ class _Row:
 def _group_size(rng: np.random.Generator, name: str, row: _Row) -> tuple[int, int]:
     """Height and width of a product for this row, in pixels."""
     low, high = SHAPES[name].aspect
-    h = row.clear * (rng.uniform(0.18, 0.6) if name in ("flat", "tub") else rng.uniform(0.65, 1.0))
+    if low < 1.2 and (rng.random() < 0.6 or high < 1.1):
+        # Low packs stand on each other up to the board above.
+        h = row.clear / rng.integers(1, np.clip(row.clear // 24, 1, 5) + 1) * rng.uniform(0.8, 1.0)
+    else:
+        h = row.clear * rng.uniform(0.6, 1.0)
     w = h / rng.uniform(low, high)
-    return max(6, int(h)), max(5, int(min(w, row.clear * 1.6)))
+    return max(7, int(h)), max(5, int(min(w, row.clear * 1.6)))
 
 
 def _facing(rng: np.random.Generator, canvas: _Canvas, row: _Row, pack: Image, x: int, deep: bool, stack: int) -> None:
@@ -168,7 +175,7 @@ def _fill_row(rng: np.random.Generator, canvas: _Canvas, row: _Row, family: list
         spacing = int(rng.choice((0, 0, 1, 2, 4))) if rng.random() < 0.75 else int(w * rng.uniform(0.05, 0.45))
         spacing += int(w * 0.2) if row.pegs else 0
         room = max(1, row.clear // h)
-        stack = int(rng.integers(1, min(room, 5) + 1)) if room > 1 and rng.random() < 0.8 else 1
+        stack = int(rng.integers(1, min(room, 6) + 1)) if room > 1 and rng.random() < 0.85 else 1
         start, deep = x, rng.random() < 0.6
         for _ in range(int(rng.integers(1, 4) if w > 90 else rng.integers(1, 9))):
             if rng.random() < fullness:
@@ -193,10 +200,13 @@ def _shade(canvas: _Canvas, x0: int, x1: int, top: int, bottom: int, dark: float
 
 def _back_panel(rng: np.random.Generator, canvas: _Canvas, x0: int, x1: int, y0: int, y1: int, pegs: bool) -> None:
     cv2.rectangle(canvas.image, (x0, y0), (x1, y1), _tint(rng, 15, 220), -1)
+    ink, step = _tint(rng, 20, 200), int(rng.integers(8, 40))
     if pegs:
-        ink, step = _tint(rng, 20, 200), int(rng.integers(8, 20))
         for y in range(max(y0, 0), y1, step):
             cv2.line(canvas.image, (x0, y), (x1, y), ink, 1)
+    elif rng.random() < 0.3:
+        for x in range(x0, x1, step):
+            cv2.line(canvas.image, (x, y0), (x, y1), ink, 1)
 
 
 def _unit(rng: np.random.Generator, canvas: _Canvas, x0: int, x1: int, pitch: float) -> None:
@@ -209,7 +219,8 @@ def _unit(rng: np.random.Generator, canvas: _Canvas, x0: int, x1: int, pitch: fl
         write(rng, canvas.image, ((x0 + x1) // 2, y // 2), int((x1 - x0) * rng.uniform(0.2, 0.8)), colour(rng))
     pegged = rng.random() < 0.08
     family = [choose_shape(rng) for _ in range(int(rng.integers(1, 6)))]
-    fullness = 1.0 if rng.random() < 0.55 else rng.uniform(0.6, 1.0)
+    # Some fixtures are full, some sold out: an empty back panel must not look like goods.
+    fullness = float(rng.choice((1.0, rng.uniform(0.6, 1.0), rng.uniform(0.1, 0.6), 0.0), p=(0.5, 0.3, 0.12, 0.08)))
     gain, tidy = rng.uniform(0.75, 1.1), rng.uniform(0, 1)
     while y < end:
         step = int(pitch * rng.uniform(0.75, 1.3))
@@ -249,6 +260,12 @@ def _in_front(rng: np.random.Generator, canvas: _Canvas) -> None:
             cv2.rectangle(canvas.image, (x, y), (x + w, y + h), colour(rng), -1)
             write(rng, canvas.image, (x + w // 2, y + h // 2), int(w * 0.8), colour(rng))
             _hide(canvas, x, y, x + w, y + h)
+    if rng.random() < 0.25:
+        # A poster looks like a pack, only larger.
+        h, w = int(rng.integers(120, 420)), int(rng.integers(150, 600))
+        x, y = int(rng.integers(-60, width - 60)), int(rng.choice((0, rng.integers(0, height - 60))))
+        canvas.paste(draw_pack(rng, "box", h, w), x, y, labelled=False)
+        _hide(canvas, x, y, x + w, y + h)
     if rng.random() < 0.08:
         x, w = int(rng.integers(0, width)), int(rng.integers(60, 180))
         top, cloth = int(rng.uniform(0, 0.6) * height), colour(rng)
@@ -311,7 +328,7 @@ def photograph(rng: np.random.Generator, image: Image) -> Image:
 def render_shelf(rng: np.random.Generator, width: int = 960, height: int = 960) -> Scene:
     """A shelf scene before the camera's own effects (`photograph`), boxes inside the picture."""
     canvas = _Canvas(_room(rng, height, width))
-    rows = float(np.exp(rng.uniform(np.log(2.4), np.log(17))))
+    rows = float(np.exp(rng.uniform(np.log(2.4), np.log(14))))
     units = int(rng.choice((1, 1, 2, 3)))
     edges = np.linspace(rng.uniform(-0.1, 0.06), rng.uniform(0.94, 1.1), units + 1) * width
     for left, right in pairwise(edges):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge.vision.detector import Floats, Image
-from edge.vision.observe import small_gray
+from edge.vision.observe import small_view
 
 
 def shelf(seed: int = 1, width: int = 640, height: int = 480) -> Image:
@@ -26,13 +26,13 @@ def noisy(picture: Image, seed: int, gain: float = 1.0) -> Floats:
     """What a camera makes of it, shrunk."""
     rng = np.random.default_rng(seed)
     shot = picture * gain + rng.normal(0, 6, picture.shape)
-    return small_gray(np.clip(shot, 0, 255).astype(np.uint8))
+    return small_view(np.clip(shot, 0, 255).astype(np.uint8))
 
 
-def arm(picture: Image, x: int) -> Image:
+def arm(picture: Image, x: int, sleeve: tuple[int, int, int] = (90, 120, 190)) -> Image:
     """The same with a customer's arm reaching in from below."""
     covered = picture.copy()
-    cv2.line(covered, (x, picture.shape[0]), (x + 60, 120), (90, 120, 190), 90)
+    cv2.line(covered, (x, picture.shape[0]), (x + 60, 120), sleeve, 90)
     return covered
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -86,6 +87,20 @@ def test_no_frame_with_an_arm_in_it_is_counted() -> None:
     assert answers[9:] == [False] * 4
 
 
+def test_a_sleeve_as_bright_as_the_wall_is_seen_by_its_colour() -> None:
+    wall = np.full((480, 640, 3), 80, np.uint8)
+    wall[100:200, 50:400] = 150
+    blue = arm(wall, 300, sleeve=(170, 76, 54))
+    assert abs(float(cv2.cvtColor(blue[400:], cv2.COLOR_BGR2GRAY).mean()) - 80) < 2
+    assert run([noisy(wall, 1), noisy(wall, 2), noisy(blue, 3)])[-1] is True
+
+
+def test_packs_that_go_near_the_frames_edge_do_not_block() -> None:
+    sold = shelf()
+    sold[20:116, :50] = 60
+    assert run([noisy(shelf(), 1), noisy(shelf(), 2), noisy(sold, 3)]) == [True, False, False]
+
+
 def test_an_arm_in_the_first_frames_is_not_counted_either() -> None:
     first = [noisy(arm(shelf(), x), x) for x in (0, 120, 240)]
     answers = run(first + [noisy(shelf(), seed) for seed in range(3)])
@@ -122,7 +137,7 @@ def test_unchanged_needs_a_picture_of_the_same_size() -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_a_step_leaves_the_state_it_was_given_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    first, second = (rng.uniform(0, 255, (6, 8)).astype(np.float32) for _ in range(2))
+    first, second = (rng.uniform(0, 255, (6, 8, 3)).astype(np.float32) for _ in range(2))
     state, _ = motion_step(None, first)
     kept = state.background.copy()
     motion_step(state, second)
@@ -130,7 +145,7 @@ def test_a_step_leaves_the_state_it_was_given_alone(seed: int) -> None:
 
 
 def test_a_frame_of_another_size_starts_anew() -> None:
-    state, _ = motion_step(None, np.zeros((6, 8), np.float32))
-    state, moving = motion_step(state, np.zeros((12, 16), np.float32))
+    state, _ = motion_step(None, np.zeros((6, 8, 3), np.float32))
+    state, moving = motion_step(state, np.zeros((12, 16, 3), np.float32))
     assert moving
-    assert state.background.shape == (12, 16)
+    assert state.background.shape == (12, 16, 3)
