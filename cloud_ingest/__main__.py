@@ -20,6 +20,7 @@ from edge.clock import SystemClock
 from edge.errors import ConfigError, CornergridError, Problem
 
 EXIT_BAD_INPUT = 2
+WIDE = 160  # a pipe has no width of its own
 Database = Annotated[Path, typer.Option("--db", help="The ingest's database file.")]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
                   help="The cloud ingest. Start with `store add`, then `run`; `watch` and `feed` show what came.")
@@ -27,7 +28,7 @@ stores = typer.Typer(no_args_is_help=True, help="The registry of stores.")
 app.add_typer(stores, name="store")
 feed.register(app)
 contract.register(app)
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -22,11 +22,12 @@ from edge.clock import Clock, ShopClock, SystemClock
 from edge.errors import CornergridError
 
 EXIT_BAD_INPUT = 2
+WIDE = 160  # a pipe has no width of its own
 EXIT_FAILED = 1
 Where = Annotated[Path, typer.Argument(help="The device profile, TOML.")]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
                   help="The agent on a shop's box. Start with `init`, then `check`, then `run`.")
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

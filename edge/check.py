@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,10 @@ EARLIEST = 1_735_689_600  # 2025-01-01: a clock before the program was written h
 FREE_BYTES = 200 * 1024 * 1024
 FIXES = {
     "no_port": "is the adapter plugged in? `ls /dev/serial/by-id` shows what is",
-    "no_answer": "power, cable, address and the protocol on the device's own menu",
+    "no_permission": "add this user to the group dialout",
+    "port_busy": "another program has the port: stop the running agent first",
+    "no_answer": "power, cable, address, and the protocol on the device's own menu",
+    "unplugged": "is the adapter plugged in? `ls /dev/serial/by-id` shows what is",
     "no_camera": "open the address in a player; check the cable and the password",
 }
 
@@ -58,7 +62,7 @@ def _try(part: str, look: Callable[[], Outcome]) -> Outcome:
     try:
         return look()
     except SensorError as error:
-        return Outcome(part, False, str(error), FIXES.get(error.reason, "see the part's manual"))
+        return Outcome(part, False, str(error), FIXES.get(error.reason, "power, cable, settings"))
     except ModelError as error:
         return Outcome(part, False, f"{error.file}: {error.wrong}", error.fix)
     except CornergridError as error:
@@ -67,7 +71,8 @@ def _try(part: str, look: Callable[[], Outcome]) -> Outcome:
 
 def _clock(clock: Clock) -> Outcome:
     ok = clock.now() > EARLIEST
-    return Outcome("clock", ok, f"{int(clock.now())} s since 1970",
+    shown = datetime.fromtimestamp(clock.now(), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Outcome("clock", ok, shown,
                    "" if ok else "set it, or let it reach an NTP server")
 
 
