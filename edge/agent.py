@@ -157,9 +157,13 @@ def link_of(profile: Profile) -> Link:
 
 
 def load_detectors(profile: Profile) -> dict[str, Detector]:
-    """The detector of each camera, by camera name; cameras with one model share it. ModelError where one is bad."""
-    loaded = {path: OnnxDetector.load(path) for path in {camera.model or DEFAULT_MODEL for camera in profile.cameras}}
-    return {camera.name: loaded[camera.model or DEFAULT_MODEL] for camera in profile.cameras}
+    """The detector of each camera, by camera name; cameras with one model and threshold share it.
+
+    ModelError where a model cannot be used.
+    """
+    wanted = {camera.name: (camera.model or DEFAULT_MODEL, camera.threshold) for camera in profile.cameras}
+    loaded = {each: OnnxDetector.load(each[0], threshold=each[1]) for each in set(wanted.values())}
+    return {name: loaded[each] for name, each in wanted.items()}
 
 
 def build_samplers(profile: Profile, clock: Clock, sink: Sink, detectors: dict[str, Detector]) -> list[Sampler]:

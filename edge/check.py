@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from edge import wire
-from edge.agent import link_of, regions_of
+from edge.agent import link_of, load_detectors, regions_of
 from edge.clock import Clock
 from edge.errors import CornergridError, ModelError, SensorError
 from edge.profile import CameraSettings, Profile
@@ -20,7 +20,6 @@ from edge.uplink.outbox import Outbox
 from edge.uplink.publisher import Publisher
 from edge.vision.camera import open_camera, redact
 from edge.vision.observe import count_facings, frame_quality
-from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
 
 EARLIEST = 1_735_689_600  # 2025-01-01: a clock before the program was written has lost its battery
 FREE_BYTES = 200 * 1024 * 1024
@@ -104,7 +103,7 @@ def _sensor(settings: AnySettings, clock: Clock) -> Outcome:
 
 
 def _camera(camera: CameraSettings, profile: Profile, clock: Clock) -> Outcome:
-    detector = OnnxDetector.load(camera.model or DEFAULT_MODEL)
+    detector = load_detectors(profile)[camera.name]
     source = open_camera(camera.source, clock)
     try:
         frame = source.read()

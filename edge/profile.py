@@ -85,6 +85,8 @@ class CameraSettings(_Part):
     period_s: float = Field(1.0, ge=0.05)
     report_s: float = Field(60.0, gt=0)
     model: Path | None = Field(None, description="ONNX model beside its card; the shipped one where absent")
+    threshold: float | None = Field(None, gt=0, lt=1, description="score from which a find counts; the card's where "
+                                    "absent, which was chosen on supermarket photos")
 
 
 class Slot(_Part):

@@ -39,8 +39,8 @@ class OnnxDetector:
         self._input = self._session.get_inputs()[0].name
 
     @classmethod
-    def load(cls, model: Path = DEFAULT_MODEL, threads: int = 1) -> OnnxDetector:
-        """The detector in `model`.
+    def load(cls, model: Path = DEFAULT_MODEL, threads: int = 1, threshold: float | None = None) -> OnnxDetector:
+        """The detector in `model`; `threshold` overrides the card's, which was chosen for supermarket photos.
 
         Raises:
             ModelError: the model or its card is missing, altered, of another schema, or no ONNX graph
@@ -48,7 +48,7 @@ class OnnxDetector:
         """
         data, card = read_model(model)
         try:
-            detector = cls(data, card, threads)
+            detector = cls(data, card, threads, threshold)
         except (onnxruntime.capi.onnxruntime_pybind11_state.Fail,
                 onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
                 onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,

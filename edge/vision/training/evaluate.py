@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import platform
 import statistics
+from importlib.metadata import version
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 import onnx
@@ -39,7 +39,9 @@ def speed(detector: OnnxDetector, clock: Clock, runs: int = 30) -> Speed:
         began = clock.monotonic()
         detector.infer(canvas)
         times.append(1000 * (clock.monotonic() - began))
-    return Speed(round(statistics.median(times[3:]), 1), 1, f"{platform.machine()}, OpenCV {cv2.__version__}")
+    return Speed(
+        round(statistics.median(times[3:]), 1), 1, f"{platform.machine()}, onnxruntime {version('onnxruntime')}"
+    )
 
 
 def evaluate(model: Path, val: Path, test: Path, clock: Clock) -> Card:

@@ -56,8 +56,7 @@ def test_real_photos_of_the_test_set(shared: Path, tmp_path: Path) -> None:
     for path in sorted((shared / "eval" / "test").glob("*.json"))[:6]:
         shutil.copy(path, tmp_path)
         shutil.copy(path.with_suffix(".jpg"), tmp_path)
-    detector = OnnxDetector.load()
-    detector.threshold = 0.02
+    detector = OnnxDetector.load(threshold=0.02)
     judged = judge(detector, tmp_path)
     card = detector.card.test
     assert card is not None

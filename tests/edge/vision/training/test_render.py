@@ -15,13 +15,18 @@ def test_boxes_lie_inside_the_picture(seed: int) -> None:
     assert scene.image.shape == (480, 640, 3)
     assert scene.image.dtype == np.uint8
     x0, y0, x1, y1 = scene.boxes.T
-    assert len(scene.boxes) > 3
     assert (x0 >= 0).all()
     assert (y0 >= 0).all()
     assert (x1 <= 640).all()
     assert (y1 <= 480).all()
     assert (x1 - x0 > 3).all()
     assert (y1 - y0 > 3).all()
+
+
+def test_most_shelves_hold_goods_and_some_are_sold_out() -> None:
+    counts = [len(render_shelf(np.random.default_rng(seed), 320, 240).boxes) for seed in range(40)]
+    assert sum(count > 3 for count in counts) > 20
+    assert 0 in counts
 
 
 def test_the_same_seed_renders_the_same_scene() -> None:
