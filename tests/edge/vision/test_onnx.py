@@ -18,6 +18,9 @@ from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
 from edge.vision.training.render import Scene, photograph, render_shelf
 from edge.vision.training.score import overlaps
 
+# Measured on these six scenes, 635 boxes, at the card's threshold: .69 and .76; the bars stand a little lower.
+RECALL, PRECISION = 0.6, 0.65
+
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
@@ -103,8 +106,6 @@ def test_the_detector_finds_goods_on_shelves_it_was_not_trained_on(detector: Onn
     assert hits / found_total >= PRECISION
 
 
-# Measured with the shipped model on these six scenes; the bars stand a little lower.
-RECALL, PRECISION = 0.5, 0.5
 
 
 def test_an_empty_frame_holds_nothing(detector: OnnxDetector) -> None:
