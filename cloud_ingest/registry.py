@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta, Struct
@@ -32,6 +33,11 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 
 def to_shop(entry: StoreEntry) -> Shop:
     """The entry with its cells: resolution 9 from the place, every coarser one by parent."""
+    try:
+        ZoneInfo(entry.tz)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"store {entry.id}", (Problem("tz", f"{entry.tz!r} is no time zone",
+                                                        "an IANA name, like Europe/Berlin"),)) from error
     return Shop(entry.id, entry.name or entry.id, entry.lat, entry.lon, entry.tz, tuple(entry.devices),
                 cells_of(entry.lat, entry.lon))
 

@@ -58,8 +58,9 @@ def read_fleet(db: Path) -> Fleet:
     """The fleet as the database has it now; StoreError where there is none."""
     if not db.exists():
         raise StoreError(str(db), "is not there", "start `cornergrid-cloud run --db` with the same file first")
-    connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=10)
+    connection: sqlite3.Connection | None = None
     try:
+        connection = sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
         devices = tuple(_device(row) for row in connection.execute(_DEVICES))
         telemetry = tuple(Telemetry(*row) for row in connection.execute(
             "SELECT device, name, t, value, unit, quality FROM latest ORDER BY device, name"))
@@ -67,7 +68,8 @@ def read_fleet(db: Path) -> Fleet:
     except sqlite3.DatabaseError as error:
         raise StoreError(str(db), f"cannot be read: {error}", "name the ingest's database") from error
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
     return Fleet(devices, telemetry, quarantined)
 
 

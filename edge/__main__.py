@@ -136,7 +136,7 @@ def look(
 
     seen = look_at(photo, OnnxDetector.load(model or DEFAULT_MODEL))
     target = annotated or photo.with_name(f"{photo.stem}.found.jpg")
-    if not cv2.imwrite(str(target), seen.image):
+    if not cv2.haveImageWriter(str(target)) or not cv2.imwrite(str(target), seen.image):
         _give_up(f"{target}: cannot be written (name a .jpg or .png in a folder that is there)")
     rows = [asdict(row) for row in seen.rows]
     if as_json:
@@ -171,7 +171,7 @@ def _clock(sim_clock: Path | None) -> Clock:
         return SystemClock()
     try:
         return ShopClock.load(sim_clock)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         _give_up(f"{sim_clock}: no virtual shop's clock ({error}); start `cornergrid-edge sim` first")
 
 
@@ -204,6 +204,9 @@ def main() -> None:
         app()
     except CornergridError as error:
         err.print(str(error), style="red", markup=False)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        err.print(f"{error.filename}: {error.strerror}", style="red", markup=False)
         sys.exit(EXIT_BAD_INPUT)
 
 

@@ -8,22 +8,26 @@ readings neither loses a sale nor counts one twice.
 
 from __future__ import annotations
 
+import fcntl
 import queue
 import threading
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
+from pathlib import Path
+from typing import IO
 
 import msgspec
 import structlog
 
 from edge import wire
 from edge.clock import Clock, every
+from edge.errors import StoreError
 from edge.profile import CameraSettings, Profile
 from edge.readings import Reading, no_value
 from edge.report import Reporter, to_fact
 from edge.sensors import AnySettings, open_driver, quantities
 from edge.sensors.sampler import Sampler
-from edge.stock import Plan, SlotState, step, tick
+from edge.stock import Plan, SlotState, resume, step, tick
 from edge.uplink.outbox import Outbox
 from edge.uplink.publisher import Link, Publisher
 from edge.vision.detector import Detector
@@ -34,6 +38,7 @@ from edge.vision.watch import CameraWatch
 log = structlog.get_logger(__name__)
 BATCH_WAIT_S = 0.2
 HUNG_S = 15.0
+RETRY_S = 1.0
 Sink = Callable[[tuple[Reading, ...]], None]
 _states = msgspec.json.Decoder(dict[str, SlotState])
 
@@ -46,8 +51,8 @@ class Shelf:
         self._plans = {slot.source: Plan(
             slot.name, slot.sku, slot.source, slot.item_weight_kg, slot.tare_kg, slot.depth,
             stock.agree, stock.put_back_s, stock.gap_s) for slot in profile.slots}
-        kept = _states.decode(snapshot) if snapshot else {}
-        self._states = {plan.slot: kept.get(plan.slot, SlotState()) for plan in self._plans.values()}
+        kept = _kept_states(snapshot)
+        self._states = {plan.slot: resume(plan, kept.get(plan.slot)) for plan in self._plans.values()}
 
     def step(self, reading: Reading) -> tuple[wire.Fact, ...]:
         """The facts that follow from one reading; none where no slot looks at it."""
@@ -82,6 +87,7 @@ class Agent:
         self._profile, self._clock = profile, clock
         self._queue: queue.Queue[tuple[Reading, ...]] = queue.Queue(10_000)
         detectors = load_detectors(profile)
+        self._alone = hold_alone(profile.device.data)
         self.outbox = Outbox(profile.device.data / "outbox.db")
         self._shelf = Shelf(profile, self.outbox.snapshot())
         self._reporter = Reporter({part.name: part.report_s for part in (*profile.sensors, *profile.cameras)})
@@ -100,8 +106,8 @@ class Agent:
             facts = self._derive(self._next_readings())
             if due():
                 facts += self._shelf.tick(self._clock.now())
-            self._commit(facts)
-        self._close()
+            self._commit(facts, stop)
+        self._close(stop)
 
     def statuses(self) -> dict[str, str]:
         """How each sensor and camera is doing: `ok`, a reason, or `hung`."""
@@ -127,17 +133,26 @@ class Agent:
             facts.extend(self._shelf.step(reading))
         return tuple(facts)
 
-    def _commit(self, facts: tuple[wire.Fact, ...]) -> None:
-        if facts:
-            self.outbox.put(facts, self._shelf.snapshot())
-            self.publisher.wake()
+    def _commit(self, facts: tuple[wire.Fact, ...], stop: threading.Event) -> None:
+        """Put facts, again and again while the disk does not take them; readings wait in the queue meanwhile."""
+        while facts:
+            try:
+                self.outbox.put(facts, self._shelf.snapshot())
+            except StoreError as error:
+                log.error("not_kept", error=str(error), facts=len(facts), retry_s=RETRY_S)
+                if stop.wait(RETRY_S):
+                    return
+            else:
+                self.publisher.wake()
+                return
 
-    def _close(self) -> None:
+    def _close(self, stop: threading.Event) -> None:
         for sampler in self.samplers:
             sampler.stop()
-        self._commit(self._derive(self._next_readings()))
+        self._commit(self._derive(self._next_readings()), stop)
         self.publisher.stop()
         self.outbox.close()
+        self._alone.close()
         log.info("stopped", device=self._profile.device.id)
 
     def _birth(self) -> wire.Birth:
@@ -148,6 +163,32 @@ class Agent:
             sensors={sensor.name: sensor.driver for sensor in profile.sensors}
             | {camera.name: "camera" for camera in profile.cameras},
             slots={slot.name: slot.sku for slot in profile.slots})
+
+
+def hold_alone(data: Path) -> IO[str]:
+    """A lock on the data folder for as long as the file stays open; StoreError where another agent has it."""
+    path = data / "agent.lock"
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        held = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(str(path), f"cannot be opened: {error.strerror}",
+                         "the data folder of the profile must be a writable disk") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        raise StoreError(str(path), "another agent runs on this folder",
+                         "stop it first: two would count every sale twice") from error
+    return held
+
+
+def _kept_states(snapshot: bytes | None) -> dict[str, SlotState]:
+    try:
+        return _states.decode(snapshot) if snapshot else {}
+    except msgspec.DecodeError as error:
+        log.error("stock_state_unreadable", error=str(error), fix="none needed: levels are learned again")
+        return {}
 
 
 def link_of(profile: Profile) -> Link:

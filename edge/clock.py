@@ -7,6 +7,7 @@ wrong wall clock cannot move.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -55,7 +56,11 @@ class ShopClock:
     @classmethod
     def load(cls, path: Path) -> ShopClock:
         """The clock that a virtual shop wrote to `path`; OSError or ValueError where it did not."""
-        return cls(**json.loads(path.read_text()))
+        told = json.loads(path.read_text())
+        clock = cls(**{name: float(value) for name, value in told.items()})
+        if not all(map(math.isfinite, (clock.start, clock.origin, clock.speed))):
+            raise ValueError("its numbers are not finite")
+        return clock
 
     def save(self, path: Path) -> None:
         """Write the clock for other processes to follow, whole or not at all."""

@@ -61,6 +61,7 @@ class SlotState(msgspec.Struct, frozen=True):
     flushed: float = 0.0
     observed: float = 0.0
     in_stock: float = 0.0
+    means: str = ""
 
 
 def units_of(plan: Plan, reading: Reading) -> int | None:
@@ -74,6 +75,15 @@ def units_of(plan: Plan, reading: Reading) -> int | None:
     if units < 0 or abs(exact - units) > OFF_UNIT:
         return None
     return units
+
+
+def resume(plan: Plan, kept: SlotState | None) -> SlotState:
+    """The state to go on from: the kept one, unless the slot's readings now mean something else.
+
+    Another SKU, weight, tare, depth or source would turn a level that did not move into a sale.
+    """
+    means = f"{plan.sku} {plan.source} {plan.item_weight} {plan.tare} {plan.depth}"
+    return kept if kept is not None and kept.means == means else SlotState(means=means)
 
 
 def step(plan: Plan, state: SlotState, reading: Reading) -> tuple[SlotState, tuple[Fact, ...]]:

@@ -28,7 +28,7 @@ class Answers:
 def render(answers: Answers) -> str:
     """The profile's TOML."""
     host, _, port = answers.broker.rpartition(":")
-    number = (port if port.isdigit() else _quote(port)) if host else "1883"
+    number = (str(int(port)) if port.isdigit() else _quote(port)) if host else "1883"
     lines = ["# Made by `cornergrid-edge init`; `cornergrid-edge check` tries all of it.", "", "[device]",
              f"id = {_quote(answers.device)}", f"data = {_quote(answers.data)}", "", "[uplink]",
              f"host = {_quote(host or answers.broker)}", f"port = {number}"]

@@ -40,6 +40,7 @@ class SqliteStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._create_or_check()
+            self._file = _file_of(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(str(path), f"cannot be opened: {error}", "name a file on a writable disk") from error
 
@@ -55,6 +56,9 @@ class SqliteStore:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            if _file_of(self.path) != self._file:
+                raise StoreError(str(self.path), "was moved or deleted while in use",
+                                 "put it back, or restart the ingest to begin a new one")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -98,8 +102,9 @@ class SqliteStore:
     def note_birth(self, device: str, birth: Birth, now: float) -> None:
         """As `Store.note_birth`."""
         with self._transaction() as db:
-            db.execute("UPDATE device SET birth = ?, boot = ?, last_seen = ? WHERE id = ? AND boot <= ?",
-                       (msgspec.json.encode(birth).decode(), birth.boot, now, device, birth.boot))
+            db.execute("UPDATE device SET birth = ?, boot = ?, last_seen = ? WHERE id = ? "
+                       "AND (boot <= ? OR json_extract(birth, '$.st') IS NOT ?)",  # a new disk counts its boots anew
+                       (msgspec.json.encode(birth).decode(), birth.boot, now, device, birth.boot, birth.st))
 
     def note_state(self, device: str, state: State, now: float) -> None:
         """As `Store.note_state`."""
@@ -111,6 +116,15 @@ class SqliteStore:
         """As `Store.close`."""
         with self._lock:
             self._db.close()
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one with its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _take(db: sqlite3.Connection, arrival: Arrival, store: str, now: float) -> bool:
@@ -133,12 +147,11 @@ def _take(db: sqlite3.Connection, arrival: Arrival, store: str, now: float) -> b
     for each in bad:
         _quarantine(db, each, now, key=batch.stream)
     _keep(db, arrival, store, good)
-    known = 0 if row is None else admitted.missing  # a stream first seen late has lost nothing with us
     db.execute("INSERT INTO stream VALUES (?,?,?,?,?,?,?) ON CONFLICT (st) DO UPDATE SET mark = excluded.mark, "
                "ahead = excluded.ahead, refused = excluded.refused, missing = excluded.missing, "
                "last_t = excluded.last_t",
                (batch.stream, arrival.device, admitted.marks.mark, json.dumps(admitted.marks.ahead),
-                refused + len(bad), missing + known, max([last_t, *(fact.t for _, fact in good)])))
+                refused + len(bad), missing + admitted.missing, max([last_t, *(fact.t for _, fact in good)])))
     return True
 
 

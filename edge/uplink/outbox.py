@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from edge.errors import StoreError
-from edge.wire import Fact
+from edge.wire import ABSOLUTE_TIME, Fact
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +58,10 @@ class Outbox:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._open_or_set_aside()
+            self.stream, self.boot = self._identity()
         except (OSError, sqlite3.OperationalError) as error:
             raise StoreError(str(path), f"cannot be opened: {error}",
                              "the data folder of the profile must be a writable disk") from error
-        self.stream, self.boot = self._identity()
 
     def _open_or_set_aside(self) -> sqlite3.Connection:
         try:
@@ -84,6 +84,10 @@ class Outbox:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.executescript(_SCHEMA)
+            db.execute("SELECT * FROM meta").fetchall()
+            damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if damage != "ok":
+                raise sqlite3.DatabaseError(damage)
         except sqlite3.DatabaseError:
             db.close()
             raise
@@ -99,18 +103,27 @@ class Outbox:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back()
+                fix = "a full, locked or failing disk: see what holds it"
+                raise StoreError(str(self.path), str(error), fix) from error
             except BaseException:
-                self._db.execute("ROLLBACK")
+                self._roll_back()
                 raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
 
     def put(self, facts: Sequence[Fact], snapshot: bytes | None = None) -> int:
         """Keep facts, and the state that they follow from, in one transaction; returns the last sequence.
 
-        When this returns, both are synced to the disk; where it raises, neither is there.
+        When this returns, both are synced to the disk; where it raises
+        (StoreError where the disk does not take them), neither is there.
         """
         with self._transaction() as db:
             db.executemany("INSERT INTO record (body) VALUES (?)", ((_encoder.encode(fact),) for fact in facts))
@@ -131,7 +144,10 @@ class Outbox:
         with self._lock:
             rows = self._db.execute("SELECT seq, body FROM record WHERE seq > ? ORDER BY seq LIMIT ?",
                                     (after, limit)).fetchall()
-        return [(seq, _decoder.decode(body)) for seq, body in rows]
+        facts: list[tuple[int, Fact]] = []
+        for seq, body in rows:
+            facts.append((seq, _fact(seq, body, facts[-1][1].t if facts else ABSOLUTE_TIME)))
+        return facts
 
     def drop(self, upto: int) -> int:
         """Delete the records up to and including `upto`, which the cloud has committed; returns how many."""
@@ -152,3 +168,12 @@ class Outbox:
         """Close the file; everything that was put stays."""
         with self._lock:
             self._db.close()
+
+
+def _fact(seq: int, body: bytes, near_t: float) -> Fact:
+    """The record's fact; one that cannot be read travels as a fact that says so, and holds up no other."""
+    try:
+        return _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        log.error("record_unreadable", seq=seq, error=str(error))
+        return Fact("outbox/record", near_t, "", None, "bad:unreadable")

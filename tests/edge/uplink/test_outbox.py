@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,46 @@ def test_an_unreadable_file_is_set_aside_and_kept(tmp_path: Path) -> None:
     assert outbox.put([FACT]) == 1
     outbox.close()
     assert [file.read_bytes()[:5] for file in tmp_path.glob("*.unreadable-*")] == [b"not a"]
+
+
+def test_a_file_damaged_inside_is_set_aside_too(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    outbox.put([FACT] * 2000)
+    outbox.close()
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * (path.stat().st_size - 12_288))
+    again = Outbox(path)
+    assert again.put([FACT]) == 1
+    again.close()
+    assert len(list(tmp_path.glob("*.unreadable-*"))) == 1
+
+
+def test_a_record_that_cannot_be_read_says_so_and_holds_up_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    outbox.put([FACT] * 3)
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE record SET body = x'00' WHERE seq = 2")
+    db.close()
+    assert [fact.quality for _, fact in outbox.peek(0, 10)] == ["ok", "bad:unreadable", "ok"]
+    outbox.close()
+
+
+def test_a_locked_disk_is_an_error_with_a_fix_and_passes(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    outbox._db.execute("PRAGMA busy_timeout = 50")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked"):
+        outbox.put([FACT])
+    other.execute("ROLLBACK")
+    other.close()
+    assert outbox.put([FACT]) == 1
+    outbox.close()
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
