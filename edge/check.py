@@ -30,6 +30,10 @@ FIXES = {
     "no_answer": "power, cable, address, and the protocol on the device's own menu",
     "unplugged": "is the adapter plugged in? `ls /dev/serial/by-id` shows what is",
     "no_camera": "open the address in a player; check the cable and the password",
+    "stalled": "the stream opens but sends no picture: restart the camera, check the network",
+    "missing": "the file or folder is not there: check the camera's source in the profile",
+    "undecodable": "it sends no picture that can be read: check the camera's source in the profile",
+    "unknown_source": "rtsp://, http://, /dev/videoN, a folder or a video file",
 }
 
 

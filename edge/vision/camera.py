@@ -66,7 +66,10 @@ def load_picture(path: Path) -> Image:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise CameraError("missing", f"{path}: {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error as error:  # a header that claims more pixels than OpenCV takes
+        raise CameraError("undecodable", f"{path}: {error.err}") from error
     if image is None:
         raise CameraError("undecodable", f"{path} is no picture, or only a part of one")
     return np.asarray(image, np.uint8)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -107,4 +109,17 @@ def test_look_at_no_picture_is_one_clear_line(tmp_path: Path) -> None:
     done = edge("look", str(tmp_path / "none.jpg"))
     assert done.returncode == 2
     assert "none.jpg" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_look_at_a_picture_that_claims_to_be_enormous_is_one_clear_line(tmp_path: Path) -> None:
+    photo = tmp_path / "huge.png"
+    edge("sim", str(DEMO), "--frame", str(photo))
+    head = bytearray(photo.read_bytes())
+    chunk = b"IHDR" + struct.pack(">II", 60_000, 60_000) + bytes(head[24:29])
+    head[12:33] = chunk + struct.pack(">I", zlib.crc32(chunk))
+    photo.write_bytes(bytes(head))
+    done = edge("look", str(photo))
+    assert done.returncode == 2
+    assert "huge.png" in done.stderr
     assert "Traceback" not in done.stderr
