@@ -21,9 +21,7 @@ from pydantic_core import ErrorDetails
 
 from edge.errors import ConfigError, Problem
 from edge.sensors import AnySettings
-
-KILOGRAMS = {"kg": Decimal(1), "g": Decimal("0.001"), "lb": Decimal("0.45359237"), "oz": Decimal("0.028349523125")}
-"""Mass units by their exact factor to kg (international avoirdupois pound, 1959)."""
+from edge.sensors.driver import KILOGRAMS
 
 
 def to_kilograms(text: object) -> Decimal:
