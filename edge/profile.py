@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from edge.errors import ConfigError, Problem
 from edge.sensors import AnySettings
-from edge.sensors.driver import KILOGRAMS as KILOGRAMS  # the virtual shop weighs by the same table
+from edge.sensors.driver import KILOGRAMS as KILOGRAMS  # noqa: PLC0414  # also the virtual shop's table
 
 
 def to_kilograms(text: object) -> Decimal:
