@@ -59,10 +59,11 @@ ORDER BY heard.start DESC, cell.id, flow.sku
 @contextlib.contextmanager
 def reading(db: Path) -> Iterator[sqlite3.Connection]:
     """The ingest's database, read-only; StoreError where it is missing or is none."""
-    if not db.is_file():
+    if not db.exists():
         raise StoreError(str(db), "there is no such database", "name the file of `cornergrid-cloud run --db`")
     try:
-        with contextlib.closing(sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+        address = f"{db.resolve().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
             yield connection
     except sqlite3.Error as error:
         raise StoreError(str(db), f"cannot be read: {error}", "name the file of `cornergrid-cloud run --db`") from error

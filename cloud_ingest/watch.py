@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from edge.errors import StoreError
+from cloud_ingest.feed import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +55,11 @@ class Fleet:
 
 def read_fleet(db: Path) -> Fleet:
     """The fleet as the database has it now; StoreError where there is none."""
-    if not db.exists():
-        raise StoreError(str(db), "is not there", "start `cornergrid-cloud run --db` with the same file first")
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+    with reading(db) as connection:
         devices = tuple(_device(row) for row in connection.execute(_DEVICES))
         telemetry = tuple(Telemetry(*row) for row in connection.execute(
             "SELECT device, name, t, value, unit, quality FROM latest ORDER BY device, name"))
         quarantined = connection.execute("SELECT coalesce(sum(count), 0) FROM quarantine").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        raise StoreError(str(db), f"cannot be read: {error}", "name the ingest's database") from error
-    finally:
-        if connection is not None:
-            connection.close()
     return Fleet(devices, telemetry, quarantined)
 
 

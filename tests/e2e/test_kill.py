@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from edge.clock import SystemClock
 from edge.uplink.outbox import Outbox
 from edge.wire import flow_of, window_of
+from tests.conftest import free_port
 
 DEMO = Path(__file__).parents[2] / "firmware_configs" / "shops" / "demo.toml"
 REGISTRY = """
@@ -30,12 +30,6 @@ lon = 13.3777
 tz = "Europe/Berlin"
 devices = ["shop-0001"]
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(happened: Callable[[], bool], timeout_s: float, what: str) -> None:

@@ -14,13 +14,7 @@ import pytest
 from edge.errors import ConfigError
 from edge.sim.camera import MjpegCamera
 from edge.sim.packs import Frame
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+from tests.conftest import free_port
 
 
 class Counter:
