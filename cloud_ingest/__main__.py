@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from cloud_ingest import contract, feed
+from cloud_ingest import contract, feed, screen
 from cloud_ingest import watch as fleets
 from edge.clock import SystemClock
 from edge.errors import ConfigError, CornergridError, Problem
@@ -36,15 +39,20 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def run(
     db: Database = Path("cloud.db"),
     broker: Annotated[str, typer.Option(help="HOST:PORT of the MQTT broker.")] = "127.0.0.1:1883",
-    http: Annotated[str, typer.Option(help="HOST:PORT for the feed and the page.")] = "127.0.0.1:18832",
+    http: Annotated[str, typer.Option(help='HOST:PORT for the feed and the page; "" for neither.')] = "127.0.0.1:18832",
     registry: Annotated[Path | None, typer.Option(help="TOML with [[stores]], applied at start.")] = None,
-    client_id: Annotated[str, typer.Option(help="MQTT client id; one for each running ingest.")] = "cornergrid-ingest",
+    client_id: Annotated[str, typer.Option(help="MQTT client id and this worker's name: each needs its own, and keeps "
+                                                "it from start to start.")] = "cornergrid-ingest",
+    budget: Annotated[int, typer.Option(min=1, help="Records of backlogs that may be under way to this worker at "
+                                                    "once.")] = 20_000,
 ) -> None:
     """Take messages from the broker, and serve the feed, until SIGINT or SIGTERM.
 
     Example: `cornergrid-cloud run --db cloud.db --broker 127.0.0.1:1883 --registry stores.toml`
+
+    A second worker shares the work: `cornergrid-cloud run --db cloud.db --client-id ingest-2 --http ""`
     """
-    from cloud_ingest import http as web  # noqa: PLC0415  # `feed` need not load a web server
+    from cloud_ingest.pacing import Pacer  # noqa: PLC0415  # `feed` need not load what only this command uses
     from cloud_ingest.registry import load_registry  # noqa: PLC0415
     from cloud_ingest.service import Service  # noqa: PLC0415
     from cloud_ingest.store import STORES  # noqa: PLC0415
@@ -52,7 +60,8 @@ def run(
 
     _log()
     broker_host, broker_port = _address("--broker", broker)
-    http_host, http_port = _address("--http", http)
+    where = _address("--http", http) if http else None
+    _check_worker(client_id)
     shops = load_registry(registry) if registry else []
     store = STORES["sqlite"](db)
     for shop in shops:
@@ -60,10 +69,23 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    server = web.start(db, http_host, http_port)
+    subscriber = Subscriber(broker_host, broker_port, client_id)
+    with _serving(db, where):
+        Service(subscriber, store, SystemClock(), Pacer(budget)).run(stop)
+
+
+@contextlib.contextmanager
+def _serving(db: Path, where: tuple[str, int] | None) -> Iterator[None]:
+    """The feed and the page, while the ingest runs."""
+    if where is None:
+        yield
+        return
+    from cloud_ingest import http as web  # noqa: PLC0415  # a worker without needs no web server
+
+    server = web.start(db, *where)
     structlog.get_logger().info("serving", address=server.address, db=str(db))
     try:
-        Service(Subscriber(broker_host, broker_port, client_id), store, SystemClock()).run(stop)
+        yield
     finally:
         server.stop()
 
@@ -113,7 +135,7 @@ def watch(
     if as_json:
         typer.echo(fleets.to_json(fleet))
     elif once:
-        out.print(fleets.render(fleet))
+        out.print(screen.render(fleet, SystemClock().now()))
     else:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -122,9 +144,10 @@ def watch(
 
 
 def _watch_live(db: Path, stop: threading.Event, interval: float) -> None:
+    clock = SystemClock()
     with Live(console=out, auto_refresh=False, screen=True) as live:
         while not stop.is_set():
-            live.update(fleets.render(fleets.read_fleet(db)), refresh=True)
+            live.update(screen.render(fleets.read_fleet(db), clock.now()), refresh=True)
             stop.wait(interval)
 
 
@@ -132,7 +155,7 @@ def _watch_lines(db: Path, stop: threading.Event, interval: float) -> None:
     before: fleets.Fleet | None = None
     while not stop.is_set():
         after = fleets.read_fleet(db)
-        for line in fleets.changes(before, after):
+        for line in screen.changes(before, after):
             typer.echo(line)
         sys.stdout.flush()
         before = after
@@ -144,6 +167,12 @@ def _address(option: str, text: str) -> tuple[str, int]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise ConfigError(option, (Problem(text, "is not HOST:PORT", "like 127.0.0.1:1883"),))
     return host, int(port)
+
+
+def _check_worker(client_id: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", client_id):
+        raise ConfigError("--client-id", (Problem(client_id, "is no name of a worker, which is part of a topic",
+                                                  "letters, digits, - and _, like ingest-2"),))
 
 
 def _log() -> None:

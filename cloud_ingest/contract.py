@@ -26,13 +26,24 @@ class Channel:
 
 
 _DEVICE = "{device}"
+_PACKED = "PackedEnvelope"
+_NAMED = {
+    "type": "object",
+    "description": "MQTT 5 user properties: they name the sequences of a batch that cannot be read, so that it can be "
+                   "refused without holding up what follows",
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9a-f]{32}/[1-9][0-9]*$", "description": "<st>/<seq>"},
+        "n": {"type": "string", "pattern": "^[1-9][0-9]*$", "description": "How many sequences, gaps included"},
+    },
+}
 CHANNELS = (
     Channel("data", wire.up(_DEVICE, "data"), wire.Envelope, True, False, "New records, as they come"),
     Channel("backlog", wire.up(_DEVICE, "backlog"), wire.Envelope, True, False, "Records from the outbox"),
     Channel("birth", wire.up(_DEVICE, "birth"), wire.Birth, True, True, "What the device is and has"),
     Channel("state", wire.up(_DEVICE, "state"), wire.State, True, True, "How the device is; also its last will"),
     Channel("committed", wire.committed_topic(_DEVICE), wire.Committed, False, True, "The watermark of a stream"),
-    Channel("ingest-state", wire.INGEST_STATE, wire.IngestState, False, True,
+    Channel("credit", wire.credit_topic(_DEVICE), wire.Credit, False, False, "How much of its backlog may be sent"),
+    Channel("ingest-state", wire.ingest_topic("{worker}"), wire.IngestState, False, True,
             "Whether the ingest listens; also its last will"),
 )
 
@@ -46,13 +57,10 @@ def asyncapi() -> dict[str, Any]:
                  "description": inspect.getdoc(wire)},
         "defaultContentType": "application/json",
         "servers": {"device": _server("a device", wire.up(_DEVICE, "state")),
-                    "ingest": _server("the ingest", wire.INGEST_STATE)},
+                    "ingest": _server("the ingest", wire.ingest_topic("{worker}"))},
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
         "operations": {f"{_action(channel)}-{channel.name}": _operation(channel) for channel in CHANNELS},
-        "components": {
-            "schemas": schemas,
-            "messages": {kind.__name__: _message(kind) for kind in wire.MESSAGES.values()},
-        },
+        "components": {"schemas": schemas, "messages": _messages()},
     }
 
 
@@ -72,14 +80,15 @@ def _server(who: str, will: str) -> dict[str, Any]:
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
-    name = channel.message.__name__
     document: dict[str, Any] = {
         "address": channel.address,
         "summary": channel.summary,
-        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _names(channel.message)},
     }
-    if _DEVICE in channel.address:
-        document["parameters"] = {"device": {"description": "Device id, the subject of its certificate"}}
+    parameters = {"device": {"description": "Device id, the subject of its certificate"},
+                  "worker": {"description": "One of the ingest's processes"}}
+    if used := {name: told for name, told in parameters.items() if f"{{{name}}}" in channel.address}:
+        document["parameters"] = used
     return document
 
 
@@ -92,15 +101,27 @@ def _operation(channel: Channel) -> dict[str, Any]:
     return {
         "action": _action(channel),
         "channel": {"$ref": place},
-        "messages": [{"$ref": f"{place}/messages/{channel.message.__name__}"}],
+        "messages": [{"$ref": f"{place}/messages/{name}"} for name in _names(channel.message)],
         "bindings": {"mqtt": {"qos": 1, "retain": channel.retain, "bindingVersion": "0.2.0"}},
     }
 
 
+def _names(kind: type[msgspec.Struct]) -> list[str]:
+    """The forms in which a message may come: a batch also as a zstd frame."""
+    return [kind.__name__, *([_PACKED] if kind is wire.Envelope else [])]
+
+
+def _messages() -> dict[str, Any]:
+    found = {kind.__name__: _message(kind) for kind in wire.MESSAGES.values()}
+    plain = found[wire.Envelope.__name__] | {"contentType": wire.CONTENT_TYPE, "headers": _NAMED}
+    packed = {"name": _PACKED, "contentType": wire.PACKED,
+              "summary": "A batch as one zstd frame (RFC 8878), told by its first four bytes; inside, it is this JSON."}
+    return found | {wire.Envelope.__name__: plain, _PACKED: plain | packed}
+
+
 def _message(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    document = {"name": kind.__name__, "summary": inspect.getdoc(kind),
-                "payload": {"$ref": f"#/components/schemas/{kind.__name__}"}}
-    return document | ({"contentType": wire.CONTENT_TYPE} if kind is wire.Envelope else {})
+    return {"name": kind.__name__, "summary": inspect.getdoc(kind),
+            "payload": {"$ref": f"#/components/schemas/{kind.__name__}"}}
 
 
 def text(document: dict[str, Any]) -> str:

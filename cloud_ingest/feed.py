@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloud_ingest.demand import DemandRow, demand, share
+from cloud_ingest.store.versions import VERSION
 from edge.errors import ConfigError, Problem, StoreError
 from edge.wire import WINDOW_S
 
@@ -31,12 +32,9 @@ MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet"
 
 # Written with a resolution from RESOLUTIONS only; every other value is a parameter.
 _QUERY = """
-WITH progress AS (
-    SELECT device.store AS store, max(stream.last_t) AS t
-    FROM device LEFT JOIN stream ON stream.device = device.id GROUP BY device.id
-), cell AS (
+WITH cell AS (
     SELECT store.r{r} AS id, count(DISTINCT store.id) AS stores,
-           CASE WHEN count(*) = count(progress.t) THEN min(progress.t) END AS complete_to
+           CASE WHEN count(*) = count(progress.complete_to) THEN min(progress.complete_to) END AS complete_to
     FROM store LEFT JOIN progress ON progress.store = store.id GROUP BY store.r{r}
 ), heard AS (
     SELECT store.r{r} AS cell, flow.window / :window * :window AS start, count(DISTINCT flow.store) AS stores
@@ -64,6 +62,10 @@ def reading(db: Path) -> Iterator[sqlite3.Connection]:
     try:
         address = f"{db.resolve().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=10)) as connection:
+            version = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()[0]
+            if version != VERSION:
+                raise StoreError(str(db), f"is version {version}, this program reads {VERSION}",
+                                 "start `cornergrid-cloud run` on it once, which brings an older one up to date")
             yield connection
     except sqlite3.Error as error:
         raise StoreError(str(db), f"cannot be read: {error}", "name the file of `cornergrid-cloud run --db`") from error

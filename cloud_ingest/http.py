@@ -76,8 +76,9 @@ def create_app(db: Path, closing: asyncio.Event) -> FastAPI:
 
     @app.get("/v1/devices")
     def devices() -> Response:
-        """Every registered device, with the state it last sent."""
-        return _json(_rows(db, "SELECT id, store, online, boot, last_seen, state FROM device ORDER BY id"))
+        """Every registered device, up to when it has delivered everything, and the state it last sent."""
+        return _json(_rows(db, "SELECT id, device.store, online, boot, last_seen, progress.complete_to, state "
+                               "FROM device JOIN progress ON progress.device = id ORDER BY id"))
 
     @app.get("/v1/quarantine")
     def quarantine(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:

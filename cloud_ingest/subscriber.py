@@ -1,6 +1,8 @@
-"""MQTT in, watermarks out; the cloud's only importer of paho.
+"""MQTT in, watermarks and credit out; the cloud's only importer of paho.
 
-QoS 1 with manual acknowledgement: the broker keeps a message until the service says that it is committed.
+QoS 1 with manual acknowledgement: the broker hands out no more than WINDOW messages that are not committed. The
+session is clean: what a broker still held of it is sent again by the devices, which keep each record until they hear
+that it is committed, whereas a shared subscription would go on handing messages to a worker that is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import paho.mqtt.client as mqtt
 import structlog
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -21,25 +24,65 @@ from edge import wire
 
 log = structlog.get_logger(__name__)
 KEEPALIVE_S = 30
-SESSION_S = 86_400
+WINDOW = 200
+SHARED = "$share/ingest/"
+TAKEN_OVER = 0x8E  # reason codes: MQTT 5.0 section 2.4
+WRONG_VERSION = 0x84
+FIXES = {
+    0x80: "none needed where the broker went away; where it repeats, give each worker a --client-id of its own",
+    0x85: "choose another --client-id",
+    0x86: "check the broker's user and password for the ingest",
+    0x87: "allow the ingest's --client-id in the broker's access list",
+    0x88: "none needed: the broker is busy or stopping, and is tried again",
+    0x89: "none needed: the broker is busy or stopping, and is tried again",
+    0x8A: "lift the broker's ban of the ingest's --client-id",
+    TAKEN_OVER: "give each worker a --client-id of its own",
+    0x9E: "use a broker with shared subscriptions, or a single worker over MQTT 3.1.1",
+}
+READ_FIX = f"allow the ingest to read {wire.ALL_UP}# in the broker's access list, then restart it"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One publish as it came; `session` tells to which connection its `mid` belongs."""
+    """One publish as it came; `session` tells to which connection its `mid` belongs.
+
+    `claim` are the sequences that its user properties name (MQTT 5), for a payload that cannot be read.
+    """
 
     topic: str
     payload: bytes
     qos: int
     mid: int
     session: int
+    claim: wire.Identity | None = None
+
+
+def claim_of(properties: list[tuple[str, str]]) -> wire.Identity | None:
+    """The sequences in the user properties `id` (`<stream>/<seq>`) and `n`, or None."""
+    told = dict(properties)
+    st, _, seq = told.get("id", "").partition("/")
+    try:
+        return msgspec.convert({"st": st, "seq": seq, "n": told.get("n", "1")}, wire.Identity, strict=False)
+    except msgspec.ValidationError:
+        return None
+
+
+def _connect(client: mqtt.Client, host: str, port: int) -> None:
+    if client.protocol == MQTTProtocolVersion.MQTTv5:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
+        properties.SessionExpiryInterval = 0
+        properties.ReceiveMaximum = WINDOW
+        client.connect_async(host, port, KEEPALIVE_S, clean_start=True, properties=properties)
+    else:
+        client.connect_async(host, port, KEEPALIVE_S)
+    client.loop_start()
 
 
 class Subscriber:
     """One connection to the broker, kept up by paho, which hands every message to a bounded queue."""
 
     def __init__(self, host: str, port: int, client_id: str, waiting: int = 2000) -> None:
-        """`waiting`: messages in memory at most; more stay with the broker."""
+        """`client_id` is this worker's name, of which no other may be; `waiting`: messages in memory at most."""
         self._host, self._port, self._client_id = host, port, client_id
         self._queue: queue.Queue[Message] = queue.Queue(waiting)
         self._lock = threading.Lock()
@@ -48,12 +91,17 @@ class Subscriber:
         self.connected = False
         self._client = self._new_client(MQTTProtocolVersion.MQTTv5)
 
+    @property
+    def waiting(self) -> int:
+        """Messages in memory that nobody has taken yet."""
+        return self._queue.qsize()
+
     def start(self) -> None:
         """Begin connecting; a broker that is not there yet is tried again until it is."""
-        self._open()
+        _connect(self._client, self._host, self._port)
 
     def stop(self) -> None:
-        """Say that the ingest is gone, and disconnect; what was not acknowledged stays with the broker."""
+        """Say that this worker is gone, and disconnect; the devices send again what was not committed."""
         self._stopping = True
         if self.connected:
             self._announce(online=False)
@@ -74,36 +122,34 @@ class Subscriber:
         return messages
 
     def acknowledge(self, message: Message) -> None:
-        """Tell the broker that a message is committed; one of an earlier connection was sent again already."""
-        if message.qos and message.session == self._session:
-            self._client.ack(message.mid, message.qos)
+        """Tell the broker that a message is committed; one of an earlier connection is none of its business."""
+        with self._lock:  # a new connection counts its ids anew: none may begin between the question and the call
+            if message.qos and message.session == self._session:
+                self._client.ack(message.mid, message.qos)
 
     def tell_committed(self, device: str, committed: wire.Committed) -> None:
         """Publish a stream's watermark, retained."""
         self._client.publish(wire.committed_topic(device), wire.encode(committed), 1, True)
 
+    def tell_credit(self, device: str, n: int) -> None:
+        """Publish that `device` may send `n` more records of its backlog."""
+        self._client.publish(wire.credit_topic(device), wire.encode(wire.Credit(n=n)), 1)
+
     def _new_client(self, protocol: MQTTProtocolVersion) -> mqtt.Client:
-        options: dict[str, Any] = {} if protocol == MQTTProtocolVersion.MQTTv5 else {"clean_session": False}
+        options: dict[str, Any] = {} if protocol == MQTTProtocolVersion.MQTTv5 else {"clean_session": True}
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=protocol,
                              manual_ack=True, **options)
         client.reconnect_delay_set(1, 15)
         client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
-        client.will_set(wire.INGEST_STATE, wire.encode(wire.IngestState(online=False)), 1, True)
+        client.will_set(wire.ingest_topic(self._client_id), wire.encode(wire.IngestState(online=False)), 1, True)
         return client
 
-    def _open(self) -> None:
-        if self._client.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
-            properties.SessionExpiryInterval = SESSION_S
-            self._client.connect_async(self._host, self._port, KEEPALIVE_S, clean_start=False, properties=properties)
-        else:
-            self._client.connect_async(self._host, self._port, KEEPALIVE_S)
-        self._client.loop_start()
-
     def _announce(self, *, online: bool) -> None:
-        told = self._client.publish(wire.INGEST_STATE, wire.encode(wire.IngestState(online=online)), 1, True)
+        told = self._client.publish(wire.ingest_topic(self._client_id), wire.encode(wire.IngestState(online=online)),
+                                    1, True)
         if not online:
             try:
                 told.wait_for_publish(timeout=1)
@@ -111,18 +157,35 @@ class Subscriber:
                 log.info("goodbye_not_sent", error=str(error))
 
     def _on_connect(self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode,
-                    _properties: Properties | None) -> None:
+                    properties: Properties | None) -> None:
         if reason.is_failure:
-            log.warning("broker_refused", reason=str(reason))
-            if reason == "Unsupported protocol version":
+            if reason.value == WRONG_VERSION and client.protocol == MQTTProtocolVersion.MQTTv5:
                 threading.Thread(target=self._fall_back, name="mqtt-fallback", daemon=True).start()
+            else:
+                log.error("broker_refused", reason=str(reason), fix=FIXES.get(reason.value, "see the broker's log"))
             return
         with self._lock:
             self._session += 1
-        client.subscribe(wire.ALL_UP, qos=1)
+        shared = client.protocol == MQTTProtocolVersion.MQTTv5 and getattr(
+            properties, "SharedSubscriptionAvailable", 1) == 1
+        if not shared:
+            log.warning("one_worker_only", why="the broker has no shared subscriptions",
+                        fix="run no second worker, or use a broker with MQTT 5 and shared subscriptions")
+        share = SHARED if shared else ""
+        # A retained message is not sent on a shared subscription (MQTT 5.0 section 4.8.2).
+        client.subscribe([(f"{share}{wire.ALL_UP}data", 1), (f"{share}{wire.ALL_UP}backlog", 1),
+                          (f"{wire.ALL_UP}birth", 1), (f"{wire.ALL_UP}state", 1)])
+
+    def _on_subscribe(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: list[ReasonCode],
+                      _properties: Properties | None) -> None:
+        refused = [reason for reason in reasons if reason.is_failure]
+        if refused:
+            log.error("subscription_refused", reasons=[str(reason) for reason in reasons],
+                      fix=FIXES[0x9E] if any(reason.value == 0x9E for reason in refused) else READ_FIX)
+            return
         self.connected = True
         self._announce(online=True)
-        log.info("subscribed", broker=f"{self._host}:{self._port}", topic=wire.ALL_UP)
+        log.info("subscribed", broker=f"{self._host}:{self._port}", worker=self._client_id)
 
     def _fall_back(self) -> None:
         """The broker has no MQTT 5; a new client, since a session cannot change its protocol."""
@@ -131,14 +194,21 @@ class Subscriber:
         self._client.loop_stop()
         if not self._stopping:
             self._client = self._new_client(MQTTProtocolVersion.MQTTv311)
-            self._open()
+            _connect(self._client, self._host, self._port)
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: mqtt.DisconnectFlags, reason: ReasonCode,
                        _properties: Properties | None) -> None:
         self.connected = False
         with self._lock:
-            self._session += 1  # what came over it can no longer be acknowledged: the broker sends it again
-        log.info("disconnected", reason=str(reason))
+            self._session += 1  # what came over it can no longer be acknowledged: the devices send it again
+        fix = {"fix": FIXES[reason.value]} if reason.value in FIXES else {}
+        (log.warning if fix else log.info)("disconnected", reason=str(reason), **fix)
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
-        self._queue.put(Message(message.topic, bytes(message.payload), message.qos, message.mid, self._session))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # a broker should not pass it on; here it would end the network thread
+            topic = "not UTF-8"
+        told = getattr(message.properties, "UserProperty", [])
+        self._queue.put(Message(topic, bytes(message.payload), message.qos, message.mid, self._session,
+                                claim_of(told) if told else None))

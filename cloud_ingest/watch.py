@@ -1,23 +1,42 @@
-"""What the operator sees: every device, and what it last told."""
+"""What the operator sees: every device, what it last told, what it still holds and what it lost."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sqlite3
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
+import msgspec
+from msgspec import UNSET
 
 from cloud_ingest.feed import reading
+from edge.wire import LOSS, OutboxState, State
+
+LOSSES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a device last told of its outbox; times in Unix seconds, `runway_s` and `catch_up_s` real seconds."""
+
+    where: str
+    buffered: int
+    bytes: int
+    cap: int
+    oldest: float | None
+    runway_s: float | None
+    backlog: int
+    catch_up_s: float | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """One device: sequence numbers of its newest stream, times in Unix seconds."""
+    """One device: `boot` and `committed` of its newest stream, counts of records over all, times in Unix seconds.
+
+    `unexplained` is what is missing and no loss record tells of. `why` is the newest reason for a refusal.
+    """
 
     device: str
     store: str
@@ -29,7 +48,25 @@ class DeviceRow:
     complete_to: float | None
     refused: int
     missing: int
+    losses: int
+    unexplained: int
+    why: str
+    clk: str | None
     trouble: tuple[str, ...]
+    held: Held | None
+
+
+@dataclass(frozen=True, slots=True)
+class LossRow:
+    """`n` records of the kind `what` that a device could not keep; all times in Unix seconds."""
+
+    device: str
+    t: float
+    what: str
+    n: int
+    t0: float | None
+    t1: float | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +83,10 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything on the operator's screen."""
+    """Everything on the operator's screen; of the losses the newest."""
 
     devices: tuple[DeviceRow, ...]
+    losses: tuple[LossRow, ...]
     telemetry: tuple[Telemetry, ...]
     quarantined: int
 
@@ -56,65 +94,50 @@ class Fleet:
 def read_fleet(db: Path) -> Fleet:
     """The fleet as the database has it now; StoreError where there is none."""
     with reading(db) as connection:
+        connection.row_factory = sqlite3.Row
         devices = tuple(_device(row) for row in connection.execute(_DEVICES))
+        connection.row_factory = None
+        losses = tuple(LossRow(*row) for row in connection.execute(
+            "SELECT device, t, what, n, t0, t1, why FROM loss ORDER BY t DESC, st, seq DESC LIMIT ?", (LOSSES,)))
         telemetry = tuple(Telemetry(*row) for row in connection.execute(
-            "SELECT device, name, t, value, unit, quality FROM latest ORDER BY device, name"))
+            "SELECT device, name, t, value, unit, quality FROM latest WHERE name != ? ORDER BY device, name", (LOSS,)))
         quarantined = connection.execute("SELECT coalesce(sum(count), 0) FROM quarantine").fetchone()[0]
-    return Fleet(devices, telemetry, quarantined)
+    return Fleet(devices, losses, telemetry, quarantined)
 
 
+# total(): a device's word may exceed what sum() adds up.
 _DEVICES = """
-SELECT d.id, d.store, d.online, d.boot, d.last_seen, d.state,
-       s.mark, s.last_t, coalesce(s.refused, 0), coalesce(s.missing, 0)
-FROM device d LEFT JOIN stream s ON s.device = d.id AND s.st = (
+SELECT d.id, d.store, d.online, d.boot, d.last_seen, d.state, d.held, p.complete_to, s.mark, s.clk,
+       t.refused, t.missing, t.losses,
+       (SELECT why FROM stream WHERE device = d.id AND why IS NOT NULL ORDER BY last_t DESC, rowid DESC LIMIT 1) AS why
+FROM device d JOIN progress p ON p.device = d.id
+LEFT JOIN stream s ON s.device = d.id AND s.st = (
     SELECT st FROM stream WHERE device = d.id ORDER BY last_t DESC, rowid DESC LIMIT 1)
+LEFT JOIN (SELECT device, total(refused) AS refused, total(missing) AS missing, total(losses) AS losses
+           FROM stream GROUP BY device) t ON t.device = d.id
 ORDER BY d.id
 """
 
 
-def _device(row: tuple[str, str, int, int, float | None, str | None, int | None, float | None, int, int]) -> DeviceRow:
-    device, store, online, boot, last_seen, state, mark, last_t, refused, missing = row
-    told = json.loads(state) if state else {}
-    trouble = tuple(f"{name} {status}" for name, status in told.get("sensors", {}).items() if status != "ok")
-    return DeviceRow(device, store, bool(online), boot, last_seen, told.get("buffered", 0), mark or 0, last_t,
-                     refused, missing, trouble)
+def _device(row: sqlite3.Row) -> DeviceRow:
+    state = msgspec.json.decode(row["state"], type=State) if row["state"] else None
+    held = msgspec.json.decode(row["held"], type=State) if row["held"] else None
+    outbox = held.outbox if held else UNSET
+    told = held or state
+    sensors = state.sensors if state else {}
+    missing, losses = int(row["missing"] or 0), int(row["losses"] or 0)
+    return DeviceRow(
+        device=row["id"], store=row["store"], online=bool(row["online"]), boot=row["boot"], last_seen=row["last_seen"],
+        buffered=told.buffered if told else 0, committed=row["mark"] or 0, complete_to=row["complete_to"],
+        refused=int(row["refused"] or 0), missing=missing, losses=losses, unexplained=max(0, missing - losses),
+        why=row["why"] or "", clk=row["clk"] if outbox is UNSET else outbox.clk,
+        trouble=tuple(f"{name} {status}" for name, status in sensors.items() if status != "ok"),
+        held=None if held is None or outbox is UNSET else _held(held, outbox))
 
 
-def clock_time(t: float | None) -> str:
-    """`11-20 08:31:07` UTC, or a dash."""
-    return "-" if t is None else datetime.fromtimestamp(t, UTC).strftime("%m-%d %H:%M:%S")
-
-
-def render(fleet: Fleet) -> Group:
-    """The fleet as tables for a terminal."""
-    table = Table("device", "store", "", "boot", "last seen", "buffered", "committed", "cloud has up to", "refused",
-                  "missing", "trouble", title="devices (UTC)")
-    for row in fleet.devices:
-        online = "[green]online[/]" if row.online else "[red]offline[/]"
-        table.add_row(row.device, row.store, online, str(row.boot), clock_time(row.last_seen), str(row.buffered),
-                      str(row.committed), clock_time(row.complete_to), str(row.refused), str(row.missing),
-                      escape(", ".join(row.trouble)))
-    values = Table("device", "what", "value", "at", title=f"telemetry; {fleet.quarantined} messages in quarantine")
-    for each in fleet.telemetry:
-        shown = f"{each.value:g} {each.unit}" if isinstance(each.value, int | float) else str(each.value)
-        values.add_row(each.device, escape(each.name),
-                       escape(shown) if each.quality == "ok" else f"[yellow]{each.quality}[/]", clock_time(each.t))
-    return Group(table, values)
-
-
-def changes(before: Fleet | None, after: Fleet) -> Iterator[str]:
-    """What is new since `before`, a line each, for a pipe."""
-    known = {(row.device, row.name): row.t for row in before.telemetry} if before else {}
-    online = {row.device: (row.online, row.trouble) for row in before.devices} if before else {}
-    for row in after.devices:
-        if online.get(row.device) != (row.online, row.trouble):
-            trouble = f" trouble: {', '.join(row.trouble)}" if row.trouble else ""
-            yield f"{row.device} {'online' if row.online else 'offline'} boot {row.boot} " \
-                  f"committed {row.committed} buffered {row.buffered}{trouble}"
-    for each in after.telemetry:
-        if known.get((each.device, each.name)) != each.t:
-            value = f"{each.value} {each.unit}".strip() if each.quality == "ok" else each.quality
-            yield f"{clock_time(each.t)} {each.device} {each.name} {value}"
+def _held(state: State, outbox: OutboxState) -> Held:
+    return Held(outbox.where, state.buffered, outbox.bytes, outbox.cap, outbox.oldest, outbox.runway_s, outbox.backlog,
+                outbox.catch_up_s, outbox.why)
 
 
 def to_json(fleet: Fleet) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from edge.wire import Batch, Birth, Committed, State
+from edge.wire import Batch, Birth, Committed, Identity, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +20,21 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A payload, or a record of one, that was not taken, and why."""
+    """A payload, or a record of one, that was not taken, and why; `claim` are its sequences, where they are known."""
 
     device: str
     topic: str
     reason: str
     payload: bytes
+    claim: Identity | None = None
+
+
+class Told(NamedTuple):
+    """A stream's watermark, for its device; `taken` is false where the batch was turned away as a whole."""
+
+    device: str
+    committed: Committed
+    taken: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +53,11 @@ class Shop:
 class Store(Protocol):
     """A durable place for facts; every method is one transaction."""
 
-    def commit(self, arrivals: Sequence[Arrival], rejected: Sequence[Rejected], now: float,
-               ) -> list[tuple[str, Committed]]:
-        """Keep all of it or none; returns the (device, watermark) of every stream that was touched.
+    def commit(self, arrivals: Sequence[Arrival], rejected: Sequence[Rejected], now: float) -> list[Told]:
+        """Keep all of it or none; returns what the device of every stream that was touched must hear.
 
-        When this returns it is on the disk. `now` is Unix seconds.
+        A rejected batch with a claim is refused by name: its sequences count as there. When this returns it is on
+        the disk. `now` is Unix seconds.
         """
 
     def add_shop(self, shop: Shop) -> None:
@@ -57,8 +66,8 @@ class Store(Protocol):
     def note_birth(self, device: str, birth: Birth, now: float) -> None:
         """Remember what a device says it is; an unregistered device is not remembered."""
 
-    def note_state(self, device: str, state: State, now: float) -> None:
-        """Remember whether a device is online; a last will of an older boot changes nothing."""
+    def note_state(self, device: str, state: State, now: float) -> bool:
+        """Remember how a device is; False where it is unregistered, or the state an older boot's last will."""
 
     def close(self) -> None:
         """Close the database."""

@@ -1,21 +1,24 @@
--- Version 1. `flow` is made of sums, so a late, repeated or reordered batch ends in the same state.
+-- Version 2. `flow` is made of sums, so a late, repeated or reordered batch ends in the same state.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-INSERT INTO meta VALUES ('version', 1), ('revision', 0);
+INSERT INTO meta VALUES ('version', 2), ('revision', 0);
 
 CREATE TABLE store (                       -- the registry: a device's word about its place counts for nothing
     id TEXT PRIMARY KEY, name TEXT NOT NULL, lat REAL NOT NULL, lon REAL NOT NULL, tz TEXT NOT NULL,
     r9 TEXT NOT NULL, r8 TEXT NOT NULL, r7 TEXT NOT NULL, r6 TEXT NOT NULL, r5 TEXT NOT NULL
 ) STRICT;
 
-CREATE TABLE device (
+CREATE TABLE device (                      -- held: the newest state that told its outbox, and what follows from it
     id TEXT PRIMARY KEY, store TEXT NOT NULL REFERENCES store (id), online INTEGER NOT NULL DEFAULT 0,
-    boot INTEGER NOT NULL DEFAULT 0, last_seen REAL, birth TEXT, state TEXT
+    boot INTEGER NOT NULL DEFAULT 0, last_seen REAL, birth TEXT, state TEXT, held TEXT, complete_to REAL
 ) STRICT;
 
-CREATE TABLE stream (
+CREATE TABLE stream (                      -- mark_t: event time near the mark; why, why_seq: the last refused record
     st TEXT PRIMARY KEY, device TEXT NOT NULL, mark INTEGER NOT NULL, ahead TEXT NOT NULL,
-    refused INTEGER NOT NULL, missing INTEGER NOT NULL, last_t REAL NOT NULL
+    refused INTEGER NOT NULL, missing INTEGER NOT NULL, last_t REAL NOT NULL,
+    mark_t REAL, boot INTEGER NOT NULL DEFAULT 0, clk TEXT, losses INTEGER NOT NULL DEFAULT 0,
+    why TEXT, why_seq INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX stream_device ON stream (device);
 
 CREATE TABLE reading (
     st TEXT NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, name TEXT NOT NULL, t REAL NOT NULL,
@@ -24,8 +27,14 @@ CREATE TABLE reading (
 
 CREATE TABLE latest (
     device TEXT NOT NULL, name TEXT NOT NULL, t REAL NOT NULL, unit TEXT NOT NULL, value ANY, quality TEXT NOT NULL,
-    sku TEXT, PRIMARY KEY (device, name)
+    sku TEXT, st TEXT NOT NULL DEFAULT '', seq INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (device, name)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE loss (                        -- what a device told that it could not keep: n records between t0 and t1
+    st TEXT NOT NULL, seq INTEGER NOT NULL, device TEXT NOT NULL, t REAL NOT NULL, why TEXT NOT NULL,
+    what TEXT NOT NULL, n INTEGER NOT NULL, t0 REAL, t1 REAL, PRIMARY KEY (st, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX loss_t ON loss (t);
 
 CREATE TABLE flow (                        -- per 15-minute window of event time; in_stock and observed in seconds
     store TEXT NOT NULL, sku TEXT NOT NULL, window INTEGER NOT NULL,
@@ -38,3 +47,12 @@ CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, device TEXT NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL,
     payload BLOB NOT NULL, count INTEGER NOT NULL, first_t REAL NOT NULL, last_t REAL NOT NULL
 ) STRICT;
+
+-- Up to when a device has delivered everything: by the outbox it told, else by its streams, the least of those with
+-- a hole; NULL where neither says.
+CREATE VIEW progress AS
+SELECT device.id AS device, device.store AS store, CASE
+    WHEN device.complete_to IS NOT NULL THEN device.complete_to
+    WHEN max(stream.ahead != '[]' AND stream.mark_t IS NULL) THEN NULL
+    ELSE coalesce(min(CASE WHEN stream.ahead != '[]' THEN stream.mark_t END), max(stream.mark_t)) END AS complete_to
+FROM device LEFT JOIN stream ON stream.device = device.id GROUP BY device.id;

@@ -3,55 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
-from cloud_ingest.dedupe import Marks, Range, admit
-from cloud_ingest.store.protocol import Arrival, Rejected, Shop
+from cloud_ingest.store.protocol import Arrival, Rejected, Shop, Told
+from cloud_ingest.store.quarantine import quarantine
+from cloud_ingest.store.streams import EARLIEST, TurnedAwayError, refuse, take, unregistered, watermark
+from cloud_ingest.store.versions import connect
 from edge.errors import StoreError
-from edge.wire import FLOW_UNITS, Birth, Committed, Fact, State, flow_of, window_of
-
-VERSION = 1
-EARLIEST = 1_577_836_800.0  # 2020-01-01: nothing was measured before there was anything to measure with
-AHEAD_S = 86_400.0
-KEPT_PAYLOAD = 4096
-KEPT_QUARANTINE = 10_000
-COLUMNS = tuple(FLOW_UNITS)
+from edge.wire import Birth, State
 
 
 class SqliteStore:
-    """One database file; one writer, any number of readers beside it."""
+    """One database file; any number of writers, one transaction at a time, and any number of readers beside them."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create; StoreError where the file cannot be used or is another version's."""
+        """Open, create or bring up to date; StoreError where the file cannot be used or is a later version's."""
         self.path = path
         self._lock = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._create_or_check()
+            self._db = connect(path)
             self._file = _file_of(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(str(path), f"cannot be opened: {error}", "name a file on a writable disk") from error
-
-    def _create_or_check(self) -> None:
-        if not self._db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-            schema = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-            self._db.executescript(f"BEGIN IMMEDIATE;\n{schema}\nCOMMIT;")
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-        if row is None or row[0] != VERSION:
-            raise StoreError(str(self.path), f"is version {row and row[0]}, this program reads {VERSION}",
-                             "use the program that made it, or name another file")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -68,24 +49,20 @@ class SqliteStore:
                 self._db.execute("ROLLBACK")
                 raise
 
-    def commit(self, arrivals: Sequence[Arrival], rejected: Sequence[Rejected], now: float,
-               ) -> list[tuple[str, Committed]]:
+    def commit(self, arrivals: Sequence[Arrival], rejected: Sequence[Rejected], now: float) -> list[Told]:
         """As `Store.commit`."""
-        touched: dict[str, str] = {}
+        touched: dict[tuple[str, str], str | None] = {}
         with self._transaction() as db:
-            stores = dict(db.execute("SELECT id, store FROM device").fetchall())
+            stores = _stores(db, {*(each.device for each in arrivals), *(each.device for each in rejected)})
             for each in rejected:
-                _quarantine(db, each, now)
+                if each.claim is None:
+                    quarantine(db, each, now)
+                else:
+                    touched[each.device, each.claim.st] = _refused(db, each, stores, now)
             for arrival in arrivals:
-                store = stores.get(arrival.device)
-                if store is None:
-                    _quarantine(db, _turned_away(arrival, "unregistered: cornergrid-cloud store add ... --device "
-                                                 + arrival.device), now)
-                elif _take(db, arrival, store, now):
-                    touched[arrival.batch.stream] = arrival.device
-            db.executemany("UPDATE device SET last_seen = ? WHERE id = ?",
-                           [(now, device) for device in {arrival.device for arrival in arrivals}])
-            return [(device, _watermark(db, stream)) for stream, device in touched.items()]
+                touched[arrival.device, arrival.batch.stream] = _taken(db, arrival, stores, now)
+            db.executemany("UPDATE device SET last_seen = ? WHERE id = ?", [(now, device) for device in stores])
+            return [watermark(db, device, st, turned_away) for (device, st), turned_away in touched.items()]
 
     def add_shop(self, shop: Shop) -> None:
         """As `Store.add_shop`."""
@@ -101,16 +78,26 @@ class SqliteStore:
 
     def note_birth(self, device: str, birth: Birth, now: float) -> None:
         """As `Store.note_birth`."""
+        # A stream is one start's, so another one's lower boot is no stale word but a new disk, which counts anew.
         with self._transaction() as db:
             db.execute("UPDATE device SET birth = ?, boot = ?, last_seen = ? WHERE id = ? "
-                       "AND (boot <= ? OR json_extract(birth, '$.st') IS NOT ?)",  # a new disk counts its boots anew
+                       "AND (boot <= ? OR json_extract(birth, '$.st') IS NOT ?)",
                        (msgspec.json.encode(birth).decode(), birth.boot, now, device, birth.boot, birth.st))
 
-    def note_state(self, device: str, state: State, now: float) -> None:
+    def note_state(self, device: str, state: State, now: float) -> bool:
         """As `Store.note_state`."""
+        told = msgspec.json.encode(state).decode()
+        held, complete_to = (None, None) if state.outbox is UNSET else (told, _complete_to(state, now))
+        # A last will says nothing of the outbox, and what was said before still holds; a device that is online and
+        # says nothing of it is an older agent.
+        forget = state.outbox is not UNSET or state.online
         with self._transaction() as db:
-            db.execute("UPDATE device SET state = ?, online = ?, boot = ?, last_seen = ? WHERE id = ? AND boot <= ?",
-                       (msgspec.json.encode(state).decode(), state.online, state.boot, now, device, state.boot))
+            done = db.execute(
+                "UPDATE device SET state = ?, online = ?, boot = ?, last_seen = ?, "
+                "held = CASE WHEN ? THEN ? ELSE held END, complete_to = CASE WHEN ? THEN ? ELSE complete_to END "
+                "WHERE id = ? AND boot <= ?",
+                (told, state.online, state.boot, now, forget, held, forget, complete_to, device, state.boot))
+            return done.rowcount > 0
 
     def close(self) -> None:
         """As `Store.close`."""
@@ -127,84 +114,44 @@ def _file_of(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _take(db: sqlite3.Connection, arrival: Arrival, store: str, now: float) -> bool:
-    """Keep what is new in a batch; False where the stream is another device's."""
-    batch = arrival.batch
-    row = db.execute("SELECT device, mark, ahead, refused, missing, last_t FROM stream WHERE st = ?",
-                     (batch.stream,)).fetchone()
-    if row and row[0] != arrival.device:
-        _quarantine(db, _turned_away(arrival, f"foreign_stream: {batch.stream} is {row[0]}'s"), now)
-        return False
-    _, mark, ahead, refused, missing, last_t = row or (arrival.device, 0, "[]", 0, 0, 0.0)
-    marks = Marks(mark, tuple((start, end) for start, end in json.loads(ahead)))
-    admitted = admit(marks, batch.lo, batch.seq, batch.n)
-    facts = [(seq, fact) for seq, fact in batch.facts if _within(admitted.fresh, seq)]
-    good = [(seq, fact) for seq, fact in facts if EARLIEST <= fact.t <= now + AHEAD_S]
-    bad = [Rejected(arrival.device, arrival.topic, f"record {seq}: {_bad_time(fact)}", msgspec.json.encode(fact))
-           for seq, fact in facts if not EARLIEST <= fact.t <= now + AHEAD_S]
-    bad += [Rejected(arrival.device, arrival.topic, f"record {each.seq}: {each.reason}", each.raw)
-            for each in batch.refused if _within(admitted.fresh, each.seq)]
-    for each in bad:
-        _quarantine(db, each, now, key=batch.stream)
-    _keep(db, arrival, store, good)
-    db.execute("INSERT INTO stream VALUES (?,?,?,?,?,?,?) ON CONFLICT (st) DO UPDATE SET mark = excluded.mark, "
-               "ahead = excluded.ahead, refused = excluded.refused, missing = excluded.missing, "
-               "last_t = excluded.last_t",
-               (batch.stream, arrival.device, admitted.marks.mark, json.dumps(admitted.marks.ahead),
-                refused + len(bad), missing + admitted.missing, max([last_t, *(fact.t for _, fact in good)])))
-    return True
+def _stores(db: sqlite3.Connection, devices: set[str]) -> dict[str, str]:
+    """The stores of those devices that are registered."""
+    found = (db.execute("SELECT id, store FROM device WHERE id = ?", (device,)).fetchone() for device in devices)
+    return {row[0]: row[1] for row in found if row}
 
 
-def _within(ranges: Iterable[Range], seq: int) -> bool:
-    return any(start <= seq <= end for start, end in ranges)
+def _complete_to(state: State, now: float) -> float | None:
+    """Up to when the cloud has everything of a device that tells its outbox; no later than now."""
+    if state.outbox is UNSET:
+        return None
+    t: float | None = state.t
+    if state.buffered:
+        t = state.outbox.committed_to if state.outbox.oldest is None else state.outbox.oldest
+    return min(t, now) if t is not None and t >= EARLIEST else None
 
 
-def _bad_time(fact: Fact) -> str:
+def _taken(db: sqlite3.Connection, arrival: Arrival, stores: dict[str, str], now: float) -> str | None:
+    """Take a batch; what to tell the device where it is turned away. The device keeps it: no watermark covers it."""
     try:
-        date = datetime.fromtimestamp(fact.t, UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        date = f"{fact.t:g} s after 1970"
-    return f"bad_time: {date} is before 2020 or more than a day ahead"
+        if arrival.device not in stores:
+            raise unregistered(arrival.device)
+        take(db, arrival, stores[arrival.device], now)
+    except TurnedAwayError as away:
+        batch = arrival.batch
+        named = json.dumps({"st": batch.stream, "seq": batch.seq, "n": batch.n}).encode()
+        quarantine(db, Rejected(arrival.device, arrival.topic, str(away), named), now)
+        return away.told
+    return None
 
 
-def _turned_away(arrival: Arrival, reason: str) -> Rejected:
-    """A whole batch that is not taken; the device keeps it, since no watermark covers it."""
-    batch = arrival.batch
-    return Rejected(arrival.device, arrival.topic, reason,
-                    json.dumps({"st": batch.stream, "seq": batch.seq, "n": batch.n}).encode())
-
-
-def _keep(db: sqlite3.Connection, arrival: Arrival, store: str, facts: Sequence[tuple[int, Fact]]) -> None:
-    db.executemany("INSERT INTO reading VALUES (?,?,?,?,?,?,?,?)",
-                   [(arrival.batch.stream, seq, arrival.device, fact.name, fact.t, fact.unit, fact.value, fact.quality)
-                    for seq, fact in facts])
-    db.executemany("INSERT INTO latest VALUES (?,?,?,?,?,?,?) ON CONFLICT (device, name) DO UPDATE SET t = excluded.t, "
-                   "unit = excluded.unit, value = excluded.value, quality = excluded.quality, sku = excluded.sku "
-                   "WHERE excluded.t >= t",
-                   [(arrival.device, fact.name, fact.t, fact.unit, fact.value, fact.quality, fact.sku)
-                    for _, fact in facts])
-    sums: defaultdict[tuple[str, int, str], float] = defaultdict(float)
-    for _, fact in facts:
-        flow = flow_of(fact.name)
-        if flow and isinstance(fact.value, float) and fact.sku:
-            sums[fact.sku, window_of(fact.t), flow[1]] += fact.value
-    for (sku, window, column), value in sums.items():
-        assert column in COLUMNS  # noqa: S101  # the name goes into the statement
-        db.execute(f"INSERT INTO flow (store, sku, window, {column}) VALUES (?,?,?,?) ON CONFLICT "  # noqa: S608
-                   f"(store, sku, window) DO UPDATE SET {column} = {column} + excluded.{column}",
-                   (store, sku, window, value))
-
-
-def _quarantine(db: sqlite3.Connection, rejected: Rejected, now: float, key: str = "") -> None:
-    """Keep a rejected payload once; its repeats only count. A flood makes room by its oldest."""
-    digest = hashlib.sha256(b"\0".join(part.encode() for part in (rejected.topic, rejected.reason, key))
-                            + b"\0" + rejected.payload).hexdigest()
-    db.execute("INSERT INTO quarantine (hash, device, topic, reason, payload, count, first_t, last_t) "
-               "VALUES (?,?,?,?,?,1,?,?) ON CONFLICT (hash) DO UPDATE SET count = count + 1, last_t = excluded.last_t",
-               (digest, rejected.device, rejected.topic, rejected.reason, rejected.payload[:KEPT_PAYLOAD], now, now))
-    db.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (KEPT_QUARANTINE,))
-
-
-def _watermark(db: sqlite3.Connection, stream: str) -> Committed:
-    mark, refused, last_t = db.execute("SELECT mark, refused, last_t FROM stream WHERE st = ?", (stream,)).fetchone()
-    return Committed(st=stream, committed=mark, refused=refused, t=last_t)
+def _refused(db: sqlite3.Connection, rejected: Rejected, stores: dict[str, str], now: float) -> str | None:
+    """Refuse a payload by name; what to tell the device where even that is turned away."""
+    assert rejected.claim is not None  # noqa: S101  # for mypy: the caller asked
+    try:
+        if rejected.device not in stores:
+            raise unregistered(rejected.device)
+        refuse(db, rejected, rejected.claim, now)
+    except TurnedAwayError as away:
+        quarantine(db, replace(rejected, reason=f"{away}; {rejected.reason}"), now)
+        return away.told
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import queue
 import shutil
 import signal
 import socket
@@ -11,111 +10,37 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
-import msgspec
-import paho.mqtt.client as mqtt
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
+import zstandard
+from paho.mqtt.enums import MQTTProtocolVersion
 from rich.console import Console
+from structlog.testing import capture_logs
 
-from cloud_ingest.service import Service, sort
-from cloud_ingest.store.protocol import Arrival, Rejected, Shop
+from cloud_ingest.pacing import QUOTA, Pacer
+from cloud_ingest.screen import render
+from cloud_ingest.service import sort
+from cloud_ingest.store.protocol import Arrival, Rejected, Told
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message, Subscriber
-from cloud_ingest.watch import read_fleet, render
+from cloud_ingest.watch import read_fleet
 from edge import wire
-from edge.clock import SystemClock
-from edge.wire import Committed, Fact
-
-SKU = "4006381333931"
-
-
-class Listening(Protocol):
-    """The broker fixture's value."""
-
-    @property
-    def port(self) -> int: ...
-
-
-def until(happened: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    clock, pause = SystemClock(), threading.Event()
-    end = clock.monotonic() + timeout_s
-    while not happened():
-        assert clock.monotonic() < end, f"not within {timeout_s} s: {what}"
-        pause.wait(0.05)
-
-
-def shop(device: str) -> Shop:
-    return Shop(f"store-of-{device}", "Corner", 52.5, 13.4, "UTC", (device,), ("9", "8", "7", "6", "5"))
-
-
-def loopback_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Device:
-    """A device of one stream that sends batches of single sales, and hears what is committed."""
-
-    def __init__(self, name: str, port: int, st: str) -> None:
-        self.name, self.st = name, st
-        self.heard: queue.Queue[Committed] = queue.Queue()
-        self.ready = threading.Event()
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv311)
-        self.client.on_message = lambda *a: self.heard.put(msgspec.json.decode(a[2].payload, type=Committed))
-        self.client.on_subscribe = lambda *_: self.ready.set()
-        self.client.connect("127.0.0.1", port)
-        self.client.subscribe(wire.committed_topic(name), 1)
-        self.client.loop_start()
-        assert self.ready.wait(10)
-
-    def send(self, seq: int, n: int = 10) -> None:
-        facts = [Fact("slot/A1/sold", SystemClock().now(), "count", 1.0, "ok", SKU)] * n
-        payload = wire.encode_batch(self.name, facts, st=self.st, seq=seq, lo=1, boot=1)
-        self.client.publish(wire.up(self.name, "data"), payload, 1).wait_for_publish(10)
-
-    def until_committed(self, seq: int) -> None:
-        while self.heard.get(timeout=30).committed < seq:
-            pass
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@contextmanager
-def serving(port: int, store: SqliteStore, name: str) -> Iterator[Subscriber]:
-    subscriber, stop = Subscriber("127.0.0.1", port, f"ingest-{name}"), threading.Event()
-    thread = threading.Thread(target=Service(subscriber, store, SystemClock()).run, args=(stop,))
-    thread.start()
-    try:
-        yield subscriber
-    finally:
-        stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
-
-
-def sums(db: Path, device: str) -> tuple[float, int, int]:
-    """Units sold, readings kept and the mark."""
-    connection = sqlite3.connect(db)
-    try:
-        sold = connection.execute("SELECT sum(sold) FROM flow WHERE store = ?", (f"store-of-{device}",)).fetchone()[0]
-        kept = connection.execute("SELECT count(*) FROM reading WHERE device = ?", (device,)).fetchone()[0]
-        mark = connection.execute("SELECT mark FROM stream WHERE device = ?", (device,)).fetchone()
-    finally:
-        connection.close()
-    return sold or 0.0, kept, mark[0] if mark else 0
-
-
-def committed_after(device: Device, db: Path) -> bool:
-    device.send(1)
-    return sums(db, device.name)[2] >= 10
+from edge.wire import Fact
+from tests.cloud_ingest.devices import (
+    Device,
+    Listening,
+    loopback_port,
+    opened,
+    sale,
+    serving,
+    shop,
+    sums,
+    until,
+    worker,
+)
+from tests.cloud_ingest.sending import batch, rows
 
 
 @pytest.fixture
@@ -140,15 +65,15 @@ def listens(port: int) -> bool:
 
 
 def test_a_broker_without_mqtt_5_is_served_with_3_1_1(nats: int, tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "cloud.db")
-    store.add_shop(shop("shop-n"))
-    with serving(nats, store, "n") as subscriber:
+    store = opened(tmp_path / "cloud.db", ["shop-n"])
+    with capture_logs() as logs, serving(nats, store, "n") as subscriber:
         until(lambda: subscriber.connected, "subscribed over 3.1.1")
-        device = Device("shop-n", nats, "b" * 32)
+        device = Device("shop-n", nats, "b" * 32, MQTTProtocolVersion.MQTTv311)
         device.send(1)
         device.until_committed(10)
         device.close()
     assert sums(tmp_path / "cloud.db", "shop-n") == (10.0, 10, 10)
+    assert [line["fix"] for line in logs if line["event"] == "one_worker_only"]
 
 
 class FailingStore(SqliteStore):
@@ -157,7 +82,7 @@ class FailingStore(SqliteStore):
     failures = 2
 
     def commit(self, arrivals: list[Arrival], rejected: list[Rejected], now: float,  # type: ignore[override]
-               ) -> list[tuple[str, Committed]]:
+               ) -> list[Told]:
         if self.failures:
             self.failures -= 1
             raise sqlite3.OperationalError("disk I/O error")
@@ -165,12 +90,11 @@ class FailingStore(SqliteStore):
 
 
 def test_a_database_that_fails_is_asked_again_and_nothing_is_lost(broker: Listening, tmp_path: Path) -> None:
-    port: int = broker.port
     store = FailingStore(tmp_path / "cloud.db")
     store.add_shop(shop("shop-f"))
-    with serving(port, store, "f") as subscriber:
+    with serving(broker.port, store, "f") as subscriber:
         until(lambda: subscriber.connected, "subscribed")
-        device = Device("shop-f", port, "c" * 32)
+        device = Device("shop-f", broker.port, "c" * 32)
         device.send(1)
         device.until_committed(10)
         device.close()
@@ -179,19 +103,16 @@ def test_a_database_that_fails_is_asked_again_and_nothing_is_lost(broker: Listen
 
 def test_kill_9_of_the_ingest_in_the_middle_counts_every_record_once(broker: Listening, tmp_path: Path) -> None:
     port, db = broker.port, tmp_path / "cloud.db"
-    store = SqliteStore(db)
-    store.add_shop(shop("shop-k"))
-    store.close()
-    command = [sys.executable, "-m", "cloud_ingest", "run", "--db", str(db), "--broker", f"127.0.0.1:{port}",
-               "--http", f"127.0.0.1:{loopback_port()}", "--client-id", "ingest-k"]
+    opened(db, ["shop-k"]).close()
     device = Device("shop-k", port, "d" * 32)
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
-        until(lambda: committed_after(device, db), "the first batch")  # sent until the session exists
+    with worker(port, db, "ingest-k") as first:
+        device.send(1)
+        device.until_committed(10)
         for seq in range(11, 1001, 10):
             device.send(seq)
             if seq == 501:
                 first.kill()
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as second:
+    with worker(port, db, "ingest-k") as second:
         device.until_committed(1000)
         second.send_signal(signal.SIGTERM)
         assert second.wait(10) == 0
@@ -199,10 +120,107 @@ def test_kill_9_of_the_ingest_in_the_middle_counts_every_record_once(broker: Lis
     assert sums(db, "shop-k") == (1000.0, 1000, 1000)
 
 
+def test_poison_is_acknowledged_counted_and_blocks_nothing(broker: Listening, tmp_path: Path) -> None:
+    db, st = tmp_path / "cloud.db", "e" * 32
+    with serving(broker.port, opened(db, ["shop-p"]), "p") as subscriber:
+        until(lambda: subscriber.connected, "subscribed")
+        device = Device("shop-p", broker.port, st)
+        device.send(1)
+        poison = wire.encode_batch("shop-p", [sale()] * 2, st=st, seq=11, lo=1, boot=1).replace(b'"v":1', b'"v":7')
+        device.publish(poison)
+        device.publish(zstandard.ZstdCompressor().compress(b" " * (wire.MAX_PAYLOAD + 1)), "backlog", named=(13, 4))
+        device.publish(b" " * (wire.MAX_PAYLOAD + 1), named=(17, 4))
+        late = wire.unpack(batch([sale()] * 5, 26, device="shop-p", st=st, gaps=[(27, 29)]).payload)
+        device.publish(late)  # 26 .. 33, before the gap below it
+        device.publish(wire.unpack(batch([sale()], 21, device="shop-p", st=st, gaps=[(21, 24)]).payload))  # 21 .. 25
+        for n in range(30):  # more than the broker hands out unacknowledged
+            device.publish(b"noise %d" % n, "backlog")
+        device.send(34)
+        device.until_committed(43)
+        assert device.told[-1].refused == 10
+        assert "too_large" in str(device.told[-1].why)
+        device.close()
+    assert sums(db, "shop-p") == (26.0, 26, 43)
+    assert rows(db, "SELECT refused, missing FROM stream") == [(10, 7)]
+    assert rows(db, "SELECT count(*), sum(count) FROM quarantine") == [(33, 33)]
+
+
+def test_a_backlog_is_paced_by_credit(broker: Listening, tmp_path: Path) -> None:
+    store, st = opened(tmp_path / "cloud.db", ["shop-b", "shop-q"]), "f" * 32
+    device, stranger = Device("shop-b", broker.port, st), Device("shop-x", broker.port, "0" * 32)
+    asks = wire.encode(wire.State(online=True, boot=1, outbox=wire.OutboxState(backlog=5000)))
+    for each in (device, stranger):
+        each.client.publish(wire.up(each.name, "state"), asks, 1, retain=True).wait_for_publish(10)
+    pacer = Pacer(budget=QUOTA)
+    with serving(broker.port, store, "b", pacer):
+        until(lambda: device.credit == [QUOTA], "the first credit, for a retained state")
+        for seq in range(1, QUOTA + 1, 1000):
+            device.publish(batch([sale()] * 1000, seq, device="shop-b", st=st, h=True, left=1500).payload, "backlog")
+        until(lambda: device.credit == [QUOTA, 1500], "the next turn")
+        device.until_committed(QUOTA)
+    assert stranger.credit == []
+    for each in (device, stranger):
+        each.client.publish(wire.up(each.name, "state"), b"", 1, retain=True).wait_for_publish(10)
+        each.close()
+
+
 def test_without_a_broker_it_waits_and_still_stops(tmp_path: Path) -> None:
     with serving(loopback_port(), SqliteStore(tmp_path / "cloud.db"), "w") as subscriber:
         assert subscriber.take(1, 0.2) == []
         assert not subscriber.connected
+        assert subscriber.waiting == 0
+
+
+def test_a_broker_that_lets_nobody_in_is_told_with_the_fix(mosquitto: str, tmp_path: Path) -> None:
+    port = loopback_port()
+    (tmp_path / "strict.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\n")
+    with subprocess.Popen([mosquitto, "-c", str(tmp_path / "strict.conf")], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as run:
+        until(lambda: listens(port), "mosquitto")
+        subscriber = Subscriber("127.0.0.1", port, "ingest-s")
+        with capture_logs() as logs:
+            subscriber.start()
+            until(lambda: any(line["event"] == "broker_refused" for line in logs), "refused")
+        subscriber.stop()
+        run.terminate()
+    assert next(line["fix"] for line in logs if line["event"] == "broker_refused").startswith("allow the ingest")
+
+
+def test_two_workers_of_one_name_are_told_to_part(broker: Listening) -> None:
+    first, second = (Subscriber("127.0.0.1", broker.port, "ingest-twin") for _ in range(2))
+    try:
+        with capture_logs() as logs:
+            first.start()
+            until(lambda: first.connected, "the first")
+            second.start()
+            until(lambda: any("of its own" in line.get("fix", "") for line in logs), "taken over")
+    finally:
+        first.stop()
+        second.stop()
+
+
+@pytest.mark.parametrize(("abilities", "shared"), [(b"\x00", True), (b"\x02\x2a\x00", False)])
+def test_a_subscription_that_is_refused_is_told_with_the_fix(abilities: bytes, shared: bool) -> None:
+    """A broker's bytes: CONNACK, then a SUBACK that allows nothing (MQTT 5.0 sections 3.2 and 3.9)."""
+    with socket.create_server(("127.0.0.1", 0)) as server, capture_logs() as logs:
+        subscriber = Subscriber("127.0.0.1", server.getsockname()[1], "ingest-d")
+        subscriber.start()
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(bytes((0x20, 2 + len(abilities), 0, 0)) + abilities)
+            asked = connection.recv(4096)
+            assert (b"$share/ingest/cg/v1/+/up/data" in asked) is shared
+            at = 3 if asked[1] & 0x80 else 2  # behind the length, which has one byte or two
+            connection.sendall(b"\x90\x07" + asked[at:at + 2] + b"\x00" + b"\x87" * 4)
+            until(lambda: any(line["event"] == "subscription_refused" for line in logs), "refused")
+            assert not subscriber.connected
+        stopper = threading.Thread(target=subscriber.stop)
+        stopper.start()
+        stopper.join(10)
+        assert not stopper.is_alive()
+    assert any(line["event"] == "one_worker_only" for line in logs) is not shared
+    assert "access list" in next(line["fix"] for line in logs if line["event"] == "subscription_refused")
 
 
 def test_a_device_can_neither_break_nor_double_the_operators_screen(tmp_path: Path) -> None:
@@ -212,10 +230,11 @@ def test_a_device_can_neither_break_nor_double_the_operators_screen(tmp_path: Pa
         payload = wire.encode_batch("shop-m", [Fact("a/b", 1.8e9, "", "[/red]")], st=st * 32, seq=1, lo=1, boot=1)
         found = sort([Message(wire.up("shop-m", "data"), payload, 1, 1, 1)])
         store.commit(found.arrivals, found.rejected, 1.8e9)
-    store.note_state("shop-m", wire.State(online=True, boot=1, sensors={"a": "[/red]"}), 1.8e9)
+    outbox = wire.OutboxState(why="[/red]", cap=1)
+    store.note_state("shop-m", wire.State(online=True, boot=1, sensors={"a": "[/red]"}, outbox=outbox), 1.8e9)
     store.close()
     fleet = read_fleet(tmp_path / "cloud.db")
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(render(fleet))
     assert len(fleet.devices) == 1
-    assert console.export_text().count("[/red]") == 2
+    assert console.export_text().count("[/red]") == 3

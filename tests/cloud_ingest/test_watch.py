@@ -12,10 +12,11 @@ import pytest
 from rich.console import Console
 
 from cloud_ingest.registry import load_registry
+from cloud_ingest.screen import changes, clock_time, render, size, span
 from cloud_ingest.service import sort
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message
-from cloud_ingest.watch import changes, read_fleet, render
+from cloud_ingest.watch import read_fleet
 from edge import wire
 from edge.errors import ConfigError, StoreError
 from edge.wire import Fact
@@ -66,6 +67,88 @@ def test_a_pipe_gets_a_line_for_each_change_and_no_more(db: Path) -> None:
     assert len(lines) == 3
     assert lines[0].startswith("shop-1 online boot 3")
     assert list(changes(fleet, fleet)) == []
+
+
+@pytest.fixture
+def full(db: Path) -> Path:
+    """The same shop after an outage: an outbox in memory, losses of which some are not told, a refused record."""
+    store = SqliteStore(db)
+    loss = wire.Loss(why="cap", what="reading", n=3, t0=NOW - 7200, t1=NOW - 3600)
+    facts = [wire.loss_fact(loss, NOW - 60), Fact("scale-1/weight", NOW - 50, "stone", 1.0)]
+    head = wire.Head(v=1, st="b" * 32, seq=1, lo=1, boot=4, clk="free", g=[(1, 5)])
+    payload = wire.join_batch("shop-1", [wire.encode_record(fact) for fact in facts], head)
+    found = sort([Message(wire.up("shop-1", "data"), payload, 1, 1, 1)])
+    store.commit(found.arrivals, found.rejected, NOW)
+    outbox = wire.OutboxState(where="memory", bytes=1_234_567, cap=64_000_000, oldest=NOW - 3600, runway_s=276_480.0,
+                              catch_up_s=750.0, backlog=4200, lost=3, why="the disk is full: free some of /data",
+                              clk="free")
+    store.note_state("shop-1", wire.State(online=True, boot=4, t=NOW, buffered=4321, outbox=outbox), NOW)
+    store.close()
+    return db
+
+
+def shown(db: Path, width: int = 160) -> str:
+    on = io.StringIO()
+    Console(width=width, file=on).print(render(read_fleet(db), NOW))
+    return on.getvalue()
+
+
+def test_the_operator_sees_what_a_device_holds_what_it_lost_and_what_nobody_explains(full: Path) -> None:
+    row = read_fleet(full).devices[0]
+    assert row.held is not None
+    assert (row.held.where, row.buffered, row.held.backlog, row.clk) == ("memory", 4321, 4200, "free")
+    assert (row.missing, row.losses, row.unexplained, row.refused) == (5, 3, 2, 1)
+    assert row.complete_to == NOW - 3600
+    text = shown(full)
+    for told in ("memory", "4321", "1.2 MB of 64 MB", "3.2 days", "4200", "12 min", "07:00:00", "06:00:00 - 07:00:00",
+                 "the disk is full", "record 7: bad_unit", "free", "cap"):
+        assert told in text, told
+    assert "…" not in text
+    json.dumps(json.loads(cloud("watch", "--db", str(full), "--json").stdout)["losses"])
+
+
+def test_a_pipe_says_what_is_wrong_and_each_loss_once(full: Path) -> None:
+    fleet = read_fleet(full)
+    lines = list(changes(None, fleet))
+    assert lines[0] == (
+        "shop-1 online boot 4 committed 2 buffered 4321; complete to 01-15 07:00:00; clock free; keeps records in "
+        "memory only; outbox: the disk is full: free some of /data; 2 missing without explanation; 1 refused: record "
+        "7: bad_unit: 'stone' is none of kg, Cel, %RH, count, s, /")
+    assert lines[1] == "01-15 07:59:00 shop-1 lost 3 reading: cap, 01-15 06:00:00 - 01-15 07:00:00"
+    assert list(changes(fleet, fleet)) == []
+
+
+def test_a_last_will_leaves_what_the_outbox_told(full: Path) -> None:
+    store = SqliteStore(full)
+    store.note_state("shop-1", wire.State(online=False, boot=4), NOW)
+    store.close()
+    row = read_fleet(full).devices[0]
+    assert (row.online, row.buffered, row.complete_to) == (False, 4321, NOW - 3600)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "-"), (40, "40 s"), (750, "12 min"), (19_800, "5.5 hours"),
+                                               (276_480, "3.2 days"), (1e9, "11,574.1 days"),
+                                               (1e300, "over 100 years")])
+def test_a_span_is_said_in_the_unit_that_fits(seconds: float | None, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_sizes_and_times_are_short() -> None:
+    assert [size(count) for count in (0, 999, 4100, 64_000_000, 1_200_000_000)] == [
+        "0 B", "999 B", "4.1 kB", "64 MB", "1.2 GB"]
+    assert clock_time(NOW - 60, NOW) == "07:59:00"
+    assert clock_time(NOW - 86_400, NOW) == "01-14 08:00:00"
+    assert clock_time(None) == "-"
+    assert {clock_time(t) for t in (1e12, -1e12, 1e300)} == {"no time"}
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    (["--client-id", "a/b"], "name of a worker"), (["--http", "nowhere"], "HOST:PORT"), (["--budget", "0"], "budget"),
+])
+def test_a_mistake_in_an_option_of_run_is_named(tmp_path: Path, options: list[str], told: str) -> None:
+    done = cloud("run", "--db", str(tmp_path / "cloud.db"), *options)
+    assert done.returncode == 2
+    assert told in done.stderr
 
 
 def test_watch_in_json(db: Path) -> None:

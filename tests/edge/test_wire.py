@@ -157,7 +157,7 @@ def test_only_additive_facts_of_a_slot_are_flows(slot: str, column: str, head: s
     assert wire.flow_of(f"{head}/{slot}/{column}") == ((slot, column) if is_flow else None)
 
 
-def test_numbers_that_json_has_not_are_refused() -> None:
-    payload = envelope([record(v=math.nan), record()])
-    with pytest.raises(WireError):
-        wire.decode_batch(DEVICE, payload)
+def test_a_number_that_json_has_not_costs_only_its_record() -> None:
+    batch = wire.decode_batch(DEVICE, envelope([record(v=math.nan), record()]))
+    assert [refused.seq for refused in batch.refused] == [5]
+    assert [(seq, fact.value) for seq, fact in batch.facts] == [(6, 1.0)]
