@@ -9,6 +9,8 @@
 A change after three equal readings is off by -2% to -3% at 2% to 10% miscounts, where the raw differences'
 sum is off by +157% to +678%. A sale waits until a put-back is no longer to be expected, so `sold` never has to be
 taken back; the wait is part of the state, which the outbox commits together with the facts.
+
+Event time may turn back when a wrong clock is put right. What then lies in the future is taken to be of the present.
 """
 
 from __future__ import annotations
@@ -99,12 +101,22 @@ def step(plan: Plan, state: SlotState, reading: Reading) -> tuple[SlotState, tup
 
 def tick(plan: Plan, state: SlotState, now: float) -> tuple[SlotState, tuple[Fact, ...]]:
     """What is due at `now` without any reading: units taken too long ago to come back were sold."""
-    due = tuple(taken for taken in state.taken if now - taken.t > plan.put_back_s)
-    if not due:
+    if not state.taken:
         return state, ()
-    kept = tuple(taken for taken in state.taken if now - taken.t <= plan.put_back_s)
-    facts = tuple(_fact(plan, "sold", taken.t, taken.n) for taken in due)
+    # After the clock went back by days, a sale must not wait for days.
+    taken = tuple(Taken(min(each.t, now), each.n) for each in state.taken)
+    kept = tuple(each for each in taken if now - each.t <= plan.put_back_s)
+    facts = tuple(_fact(plan, "sold", each.t, each.n) for each in taken if now - each.t > plan.put_back_s)
     return msgspec.structs.replace(state, taken=kept), facts
+
+
+def turned(plan: Plan, state: SlotState, shift: float) -> tuple[SlotState, tuple[Fact, ...]]:
+    """The state after event time turned by `shift` (s), and the seconds counted so far, still in the old time."""
+    state, facts = _flush(plan, state, state.flushed)
+    seen = None if state.seen is None else state.seen + shift
+    return msgspec.structs.replace(
+        state, taken=tuple(Taken(taken.t + shift, taken.n) for taken in state.taken), since=state.since + shift,
+        seen=seen, flushed=state.flushed + shift, window=window_of(state.flushed + shift)), facts
 
 
 def _observe(plan: Plan, state: SlotState, t: float) -> tuple[SlotState, tuple[Fact, ...]]:
@@ -148,7 +160,7 @@ def _agree(plan: Plan, state: SlotState, units: int, t: float) -> tuple[SlotStat
         return msgspec.structs.replace(state, candidate=None, streak=0), ()
     if units != state.candidate:
         state = msgspec.structs.replace(state, candidate=units, streak=0, since=t)
-    state = msgspec.structs.replace(state, streak=state.streak + 1)
+    state = msgspec.structs.replace(state, streak=state.streak + 1, since=min(state.since, t))
     if state.streak < plan.agree:
         return state, ()
     state, moves = _move(plan, state, units, state.since)

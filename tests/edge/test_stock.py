@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.readings import Reading, no_value
-from edge.stock import Plan, SlotState, resume, step, tick, units_of
+from edge.stock import FLUSH_S, Plan, SlotState, resume, step, tick, units_of
 from edge.wire import WINDOW_S, Fact, window_of
 
 T0 = 1_800_000_000.0
@@ -140,3 +140,110 @@ def test_observed_time_lies_in_its_window_and_is_never_more_than_it(steps: list[
             assert window_of(fact.t) == fact.t
             per_window[int(fact.t)] += fact.value  # type: ignore[assignment, operator]  # seconds are fractions
     assert all(seconds <= WINDOW_S + 0.01 for seconds in per_window.values())
+
+
+DAY = 86_400.0
+JUMPS = [-3 * DAY, -WINDOW_S, -200.0, -1.0, 200.0, 3 * DAY, 30 * 365 * DAY]
+
+
+def counted(facts: list[Fact], column: str) -> float:
+    return sum(float(fact.value or 0) for fact in facts if fact.name.endswith(f"/{column}"))
+
+
+def pending(state: SlotState) -> int:
+    return sum(taken.n for taken in state.taken)
+
+
+# Time passes, or jumps; then a level is read some times in a row, or nothing can be read, and now and then a tick.
+seconds = st.one_of(st.floats(0, 400), st.floats(-1000, 1000), st.sampled_from(JUMPS), st.floats(-1e9, 1e9))
+journeys = st.lists(st.tuples(seconds, st.one_of(st.none(), st.integers(0, 24)), st.integers(1, 5), st.booleans()),
+                    min_size=1, max_size=40)
+
+
+def travel(journey: list[tuple[float, int | None, int, bool]]) -> tuple[SlotState, list[Fact], float]:
+    """The journey's state, facts and last time; what every step must keep is asserted on the way."""
+    state, facts, t = SlotState(), list[Fact](), T0
+    for wait, units, times, ticks in journey:
+        t += wait
+        if ticks:
+            state, due = tick(SCALE, state, t)
+            facts += due
+        for _ in range(times):
+            t += 5.0
+            dead = no_value("scale-1", "weight", t, "no_answer", "kg")
+            state, new = step(SCALE, state, dead if units is None else weighed(units, t))
+            facts += new
+            movements = [fact for fact in new if fact.name.rpartition("/")[2] in {"sold", "put_back", "restocked"}]
+            assert all(fact.t <= t for fact in movements), "no movement lies in the future"
+    return state, facts, t
+
+
+@given(journeys)
+def test_observed_seconds_are_sound_whatever_the_clock_does(
+        journey: list[tuple[float, int | None, int, bool]]) -> None:
+    observed, in_stock = Counter[float](), Counter[float]()
+    for fact in travel(journey)[1]:
+        column, sums = fact.name.rpartition("/")[2], {"observed": observed, "in_stock": in_stock}
+        if column in sums:
+            assert isinstance(fact.value, float)
+            assert 0 <= fact.value <= WINDOW_S
+            assert window_of(fact.t) == fact.t
+            sums[column][fact.t] += fact.value  # type: ignore[assignment]  # seconds are fractions
+    assert all(in_stock[window] <= observed[window] + 1e-6 for window in observed | in_stock)
+
+
+@given(journeys)
+def test_units_are_conserved_whatever_the_clock_does(journey: list[tuple[float, int | None, int, bool]]) -> None:
+    """What was put back is neither pending any more nor ever sold."""
+    state, facts, t = travel(journey)
+    levels = [fact.value for fact in facts if fact.name.endswith("/level")]
+    moved = counted(facts, "restocked") - counted(facts, "sold")
+    first = levels[0] if levels else 0
+    assert isinstance(first, float | int)
+    assert first + moved - pending(state) == (state.level or 0)
+    was = pending(state)
+    state, begun = tick(SCALE, state, t)
+    state, ended = tick(SCALE, state, t + SCALE.put_back_s + 1)
+    assert (counted([*begun, *ended], "sold"), state.taken) == (was, ())
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_pending_sale_is_told_once_soon_after_the_clock_jumped(jump: float) -> None:
+    state, facts = play(SCALE, held([10, 8]), T0)
+    now = T0 + 30 + jump
+    for n in range(400):
+        state, due = tick(SCALE, state, now + n)
+        facts += due
+        if jump < -30 and n <= SCALE.put_back_s:
+            assert not due, "it may still come back"
+        assert all(fact.t <= now + n for fact in due)
+    assert counted(facts, "sold") == 2
+    assert state.taken == ()
+
+
+def test_what_comes_back_after_the_clock_went_back_was_not_sold() -> None:
+    state, facts = play(SCALE, held([10, 8]), T0)
+    for n in range(100):
+        state, new = step(SCALE, state, weighed(8 if n < 10 else 10, T0 - 3 * DAY + 5 * n))
+        facts += new
+    assert (counted(facts, "sold"), counted(facts, "put_back"), counted(facts, "restocked")) == (0, 2, 0)
+
+
+def test_a_change_that_the_jump_cuts_in_two_is_dated_after_it() -> None:
+    state, _ = play(SCALE, [*held([10]), weighed(12, T0 + 15)], T0)
+    facts = list[Fact]()
+    for n in range(2):
+        state, new = step(SCALE, state, weighed(12, T0 - 3 * DAY + n))
+        facts += new
+    assert [fact.t for fact in facts if fact.name.endswith("/restocked")] == [T0 - 3 * DAY]
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_observation_goes_on_from_the_next_reading_after_a_jump(jump: float) -> None:
+    state, before = play(SCALE, held([5]), T0)
+    after = list[Fact]()
+    for n in range(200):
+        state, new = step(SCALE, state, weighed(5, T0 + 15 + jump + 5 * n))
+        after += new
+    seconds = counted([*before, *after], "observed")
+    assert 995 - FLUSH_S <= seconds <= 1000 + (jump if 0 < jump <= SCALE.gap_s else 0) + 5
