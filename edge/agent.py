@@ -1,6 +1,6 @@
 """The composition root: a profile becomes samplers, stock levels, an outbox and a publisher.
 
-    samplers (a thread each) ─▶ queue ─▶ Shelf: levels, movements ─▶ Outbox.put ─▶ Publisher
+    samplers (a thread each) ─▶ queue ─▶ Shelf: levels, movements ─▶ Buffer.put ─▶ Publisher
 
 Facts and the stock state that they follow from are committed in one transaction, so that a power cut between two
 readings neither loses a sale nor counts one twice.
@@ -8,6 +8,7 @@ readings neither loses a sale nor counts one twice.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import queue
 import threading
@@ -20,16 +21,20 @@ import msgspec
 import structlog
 
 from edge import wire
-from edge.clock import Clock, every
+from edge.clock import Clock, HonestClock, every
 from edge.errors import StoreError
 from edge.profile import CameraSettings, Profile
 from edge.readings import Reading, no_value
 from edge.report import Reporter, to_fact
 from edge.sensors import AnySettings, open_driver, quantities
 from edge.sensors.sampler import Sampler
-from edge.stock import Plan, SlotState, resume, step, tick
-from edge.uplink.outbox import Outbox
-from edge.uplink.publisher import Link, Publisher
+from edge.stock import Plan, SlotState, resume, step, tick, turned
+from edge.uplink.buffer import Buffer
+from edge.uplink.disk import Limits
+from edge.uplink.lanes import Pace
+from edge.uplink.publisher import Link, Publisher, Voice
+from edge.uplink.refuge import Terms
+from edge.uplink.session import Address
 from edge.vision.detector import Detector
 from edge.vision.observe import Region
 from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
@@ -38,7 +43,8 @@ from edge.vision.watch import CameraWatch
 log = structlog.get_logger(__name__)
 BATCH_WAIT_S = 0.2
 HUNG_S = 15.0
-RETRY_S = 1.0
+BUILT = 1_764_547_200.0  # 2025-12-01: no reading of this program is older
+STATE_FILE = "state.json"
 Sink = Callable[[tuple[Reading, ...]], None]
 _states = msgspec.json.Decoder(dict[str, SlotState])
 
@@ -70,6 +76,14 @@ class Shelf:
             facts.extend(due)
         return tuple(facts)
 
+    def turn(self, shift: float) -> tuple[wire.Fact, ...]:
+        """Event time turned by `shift` seconds; the facts that are still in the old time."""
+        facts: list[wire.Fact] = []
+        for plan in self._plans.values():
+            self._states[plan.slot], due = turned(plan, self._states[plan.slot], shift)
+            facts.extend(due)
+        return tuple(facts)
+
     def levels(self) -> dict[str, int | None]:
         """Units on the shelf by slot; None where nothing is known yet."""
         return {slot: state.level for slot, state in self._states.items()}
@@ -88,26 +102,41 @@ class Agent:
         self._queue: queue.Queue[tuple[Reading, ...]] = queue.Queue(10_000)
         detectors = load_detectors(profile)
         self._alone = hold_alone(profile.device.data)
-        self.outbox = Outbox(profile.device.data / "outbox.db")
-        self._shelf = Shelf(profile, self.outbox.snapshot())
+        self.buffer = Buffer(profile.device.data / "outbox.db", clock, terms=terms_of(profile))
+        if isinstance(clock, HonestClock):
+            clock.begin(max(BUILT, self.buffer.tally.floor))
+            self.buffer.turn(clock.era)
+        self._shelf = Shelf(profile, self.buffer.snapshot())
         self._reporter = Reporter({part.name: part.report_s for part in (*profile.sensors, *profile.cameras)})
         self.samplers = build_samplers(profile, clock, self._queue.put, detectors)
-        self.publisher = Publisher(link_of(profile), self.outbox, clock, self._birth(), self.statuses)
+        self.publisher = Publisher(link_of(profile), self.buffer, clock, Voice(
+            self._birth, self.statuses, self._event, self._note_state,
+            lambda: isinstance(clock, HonestClock) and clock.doubtful))
 
     def run(self, stop: threading.Event) -> None:
         """Sample, derive, commit and publish until `stop` is set; then finish what was read."""
         for sampler in self.samplers:
             sampler.start()
         self.publisher.start()
-        log.info("running", device=self._profile.device.id, stream=self.outbox.stream, boot=self.outbox.boot,
-                 held=self.outbox.held().records)
+        log.info("running", device=self._profile.device.id, stream=self.buffer.stream, boot=self.buffer.boot,
+                 held=self.buffer.held().records)
         due = every(self._clock, 1.0)
         while not stop.is_set():
             facts = self._derive(self._next_readings())
             if due():
                 facts += self._shelf.tick(self._clock.now())
-            self._commit(facts, stop)
-        self._close(stop)
+                self._poll_clock()
+            self._commit(facts)
+        self._close()
+
+    def _poll_clock(self) -> None:
+        """Where the clock turned, what was counted in the old time is kept as such, and a new stream begins."""
+        turn = self._clock.poll() if isinstance(self._clock, HonestClock) else None
+        if turn is None:
+            return
+        log.warning("clock_turned", shift_s=round(turn.shift, 3), was=turn.before.clk, now=turn.after.clk)
+        self._commit(self._shelf.turn(turn.shift))
+        self.buffer.turn(turn.after, turn.shift if turn.corrects else None)
 
     def statuses(self) -> dict[str, str]:
         """How each sensor and camera is doing: `ok`, a reason, or `hung`."""
@@ -127,53 +156,71 @@ class Agent:
 
     def _derive(self, readings: Iterable[Reading]) -> tuple[wire.Fact, ...]:
         facts: list[wire.Fact] = []
-        for reading in readings:
+        for taken in readings:
+            reading = self._restated(taken)
             if self._reporter.worth(reading):
                 facts.append(to_fact(reading))
             facts.extend(self._shelf.step(reading))
         return tuple(facts)
 
-    def _commit(self, facts: tuple[wire.Fact, ...], stop: threading.Event) -> None:
-        """Put facts, again and again while the disk does not take them; readings wait in the queue meanwhile."""
-        while facts:
-            try:
-                self.outbox.put(facts, self._shelf.snapshot())
-            except StoreError as error:
-                log.error("not_kept", error=str(error), facts=len(facts), retry_s=RETRY_S)
-                if stop.wait(RETRY_S):
-                    return
-            else:
-                self.publisher.wake()
-                return
+    def _restated(self, reading: Reading) -> Reading:
+        """A reading taken just before the clock turned, in the new time."""
+        if not isinstance(self._clock, HonestClock):
+            return reading
+        t = self._clock.restate(reading.t)
+        return reading if t == reading.t else dataclasses.replace(reading, t=t)
 
-    def _close(self, stop: threading.Event) -> None:
+    def _commit(self, facts: tuple[wire.Fact, ...]) -> None:
+        if facts:
+            self.buffer.put(facts, self._shelf.snapshot())
+            self.publisher.wake()
+
+    def _event(self, what: str, text: str) -> None:
+        """Something that a person must know travels like a reading, and outlives an outage."""
+        self.buffer.put([wire.Fact(f"event/{what}", self._clock.now(), "", text[:500])])
+
+    def _note_state(self, state: wire.State) -> None:
+        """What was told last, for `cornergrid-edge status`: it is another process."""
+        path = self._profile.device.data / STATE_FILE
+        try:
+            part = path.with_suffix(".part")
+            part.write_bytes(wire.encode(state))
+            part.replace(path)
+        except OSError as error:
+            log.warning("state_not_noted", file=str(path), error=str(error))
+
+    def _close(self) -> None:
         for sampler in self.samplers:
             sampler.stop()
-        self._commit(self._derive(self._next_readings()), stop)
+        self._commit(self._derive(self._next_readings()))
         self.publisher.stop()
-        self.outbox.close()
-        self._alone.close()
+        self.buffer.close()
+        if self._alone is not None:
+            self._alone.close()
         log.info("stopped", device=self._profile.device.id)
 
     def _birth(self) -> wire.Birth:
         profile = self._profile
         return wire.Birth(
-            device=profile.device.id, st=self.outbox.stream, boot=self.outbox.boot, t=self._clock.now(),
+            device=profile.device.id, st=self.buffer.stream, boot=self.buffer.boot, t=self._clock.now(),
             agent=version("cornergrid"),
             sensors={sensor.name: sensor.driver for sensor in profile.sensors}
             | {camera.name: "camera" for camera in profile.cameras},
             slots={slot.name: slot.sku for slot in profile.slots})
 
 
-def hold_alone(data: Path) -> IO[str]:
-    """A lock on the data folder for as long as the file stays open; StoreError where another agent has it."""
+def hold_alone(data: Path) -> IO[str] | None:
+    """A lock on the data folder for as long as the file stays open; StoreError where another agent has it.
+
+    None where the disk lets no file be made: readings are then kept in memory.
+    """
     path = data / "agent.lock"
     try:
         data.mkdir(parents=True, exist_ok=True)
         held = path.open("w", encoding="utf-8")
     except OSError as error:
-        raise StoreError(str(path), f"cannot be opened: {error.strerror}",
-                         "the data folder of the profile must be a writable disk") from error
+        log.error("no_lock", file=str(path), error=str(error), fix="the data folder must be a writable disk")
+        return None
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -194,7 +241,14 @@ def _kept_states(snapshot: bytes | None) -> dict[str, SlotState]:
 def link_of(profile: Profile) -> Link:
     """The profile's uplink as the publisher takes it."""
     uplink = profile.uplink
-    return Link(profile.device.id, uplink.host, uplink.port, uplink.batch, uplink.window, uplink.resend_s)
+    return Link(Address(profile.device.id, uplink.host, uplink.port, uplink.keepalive_s),
+                Pace(uplink.batch, uplink.window, uplink.age_s, uplink.resend_s), terms_of(profile).limits)
+
+
+def terms_of(profile: Profile) -> Terms:
+    """How much the outbox may take, and what memory holds where the disk takes nothing."""
+    outbox = profile.outbox
+    return Terms(Limits(outbox.cap_mb * 1024 ** 2, outbox.reserve_mb * 1024 ** 2), outbox.memory)
 
 
 def load_detectors(profile: Profile) -> dict[str, Detector]:

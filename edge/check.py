@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from edge.clock import Clock
 from edge.errors import CornergridError, ModelError, SensorError
 from edge.profile import CameraSettings, Profile
 from edge.sensors import AnySettings, open_driver
-from edge.uplink.outbox import Outbox
+from edge.uplink.buffer import Buffer
 from edge.uplink.publisher import Publisher
 from edge.vision.camera import open_camera, redact
 from edge.vision.observe import count_facings, frame_quality
@@ -123,21 +125,25 @@ def _camera(camera: CameraSettings, profile: Profile, clock: Clock) -> Outcome:
 
 
 def _round_trip(profile: Profile, clock: Clock, patience_s: float) -> Outcome:
-    """One record through the real outbox and broker, until the cloud says that it has committed it."""
+    """One record through an outbox on the same disk and the real broker, until the cloud has committed it."""
     uplink = profile.uplink
     where = f"{uplink.host}:{uplink.port}"
-    outbox = Outbox(profile.device.data / "outbox.db")
-    publisher = Publisher(link_of(profile), outbox, clock)
-    publisher.start()
-    try:
-        seq = outbox.put([wire.Fact("check/round_trip", clock.now(), "", True)])
-        publisher.wake()
-        if publisher.wait_committed(seq, patience_s):
-            return Outcome("uplink", True, f"{where}: record {seq} is committed in the cloud")
-        if not publisher.connected:
-            return Outcome("uplink", False, f"no broker answers at {where}", "network, address, firewall")
-        return Outcome("uplink", False, f"{where} answers, but nothing was committed in {patience_s:.0f} s",
-                       f"is the ingest running, and {profile.device.id} registered (`cornergrid-cloud store add`)?")
-    finally:
-        publisher.stop()
-        outbox.close()
+    with tempfile.TemporaryDirectory(prefix="check-", dir=profile.device.data) as folder:
+        buffer = Buffer(Path(folder) / "outbox.db", clock)  # not the agent's: it may be running
+        link = link_of(profile)
+        publisher = Publisher(dataclasses.replace(link, address=dataclasses.replace(link.address, visitor=True)),
+                              buffer, clock)
+        publisher.start()
+        try:
+            place = buffer.put([wire.Fact("check/round_trip", clock.now(), "", True)])
+            publisher.wake()
+            if publisher.wait_committed(place, patience_s):
+                return Outcome("uplink", True, f"{where}: a record is committed in the cloud")
+            if not publisher.connected:
+                return Outcome("uplink", False, f"no broker answers at {where}", "network, address, firewall")
+            why = f"; the cloud says: {publisher.sender.why}" if publisher.sender.why else ""
+            return Outcome("uplink", False, f"{where} answers, but nothing was committed in {patience_s:.0f} s{why}",
+                           f"is the ingest running, and {profile.device.id} registered (`cornergrid-cloud store add`)?")
+        finally:
+            publisher.stop()
+            buffer.close()

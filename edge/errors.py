@@ -6,7 +6,8 @@
     ├── CameraError      a camera gave no usable frame
     ├── ModelError       a model file or its card is missing, altered or of another kind
     ├── WireError        bytes that are not the contract's: the reason goes to quarantine
-    └── StoreError       a database could not be opened or was made by another version
+    └── StoreError       a database could not be opened or written, or was made by another version
+        └── CorruptError what a file holds is damaged: it must be salvaged
 """
 
 from __future__ import annotations
@@ -82,3 +83,7 @@ class StoreError(CornergridError):
     def __init__(self, file: str, wrong: str, fix: str) -> None:
         self.file = file
         super().__init__(f"{file}: {wrong} ({fix})")
+
+
+class CorruptError(StoreError):
+    """A database whose content is damaged."""

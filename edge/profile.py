@@ -72,7 +72,17 @@ class Uplink(_Part):
     port: int = Field(1883, ge=1, le=65535)
     batch: int = Field(200, ge=1, le=1000, description="records in one message at most")
     window: int = Field(8, ge=1, le=100, description="messages sent and not yet committed, at most")
+    age_s: float = Field(0.5, gt=0, le=60, description="a live record waits at most so long for others")
     resend_s: float = Field(10.0, gt=0, description="uncommitted for longer is sent again")
+    keepalive_s: int = Field(20, ge=1, le=600, description="a network that swallows everything is noticed after twice")
+
+
+class OutboxSettings(_Part):
+    """How much is kept while nobody takes it."""
+
+    cap_mb: int = Field(1024, ge=1, description="size of the file from which on the least important is evicted, MiB")
+    reserve_mb: int = Field(256, ge=0, description="of the disk that stay free for others, MiB")
+    memory: int = Field(20_000, ge=100, description="records kept in memory while the disk takes none")
 
 
 class CameraSettings(_Part):
@@ -131,6 +141,7 @@ class Profile(_Part):
 
     device: Device
     uplink: Uplink = Uplink()
+    outbox: OutboxSettings = OutboxSettings()
     stock: Stock = Stock()
     sensors: tuple[AnySettings, ...] = ()
     cameras: tuple[CameraSettings, ...] = ()
@@ -178,7 +189,8 @@ def schema() -> str:
 
 
 _KNOWN: dict[str, type[BaseModel]] = {
-    "device": Device, "uplink": Uplink, "stock": Stock, "cameras": CameraSettings, "slots": Slot,
+    "device": Device, "uplink": Uplink, "outbox": OutboxSettings, "stock": Stock,
+    "cameras": CameraSettings, "slots": Slot,
 }
 
 

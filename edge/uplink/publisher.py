@@ -1,71 +1,78 @@
-"""Drains the outbox to the broker and deletes what the cloud has committed.
+"""The publisher: one thread that sends what the outbox holds over one session, and tells how it is going.
 
-    outbox ─▶ batch ─▶ PUBLISH, QoS 1 ─▶ broker ─▶ ingest commits ─▶ `down/committed` ─▶ outbox.drop
-
-A PUBACK says that a broker heard it, which is not durable: only the committed watermark deletes. What stays
-uncommitted for `resend_s` is sent again; the cloud counts every sequence once.
+    session (paho's thread) ── up, heard, refused ──▶ inbox ──▶ this thread: Sender.step, Sender.hear
 """
 
 from __future__ import annotations
 
+import queue
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import msgspec
 import structlog
 
 from edge import wire
 from edge.clock import Clock, every
-from edge.errors import WireError
-from edge.uplink.outbox import Outbox
-from edge.uplink.session import Presence, Session
+from edge.uplink.backoff import Backoff
+from edge.uplink.buffer import Buffer
+from edge.uplink.disk import Limits
+from edge.uplink.kept import glance
+from edge.uplink.lanes import Pace
+from edge.uplink.sender import Sender
+from edge.uplink.session import Address, Ears, Session
+from edge.uplink.status import Meter, catch_up_s, free_bytes, runway_s
 
 log = structlog.get_logger(__name__)
-
-HISTORICAL_S = 60.0
 STATE_S = 10.0
-MOST_PATIENT_S = 60.0
+HOLD_S = 300.0
+"""How long records with doubtful times wait for the clock: NTP answers within a minute of the network, or never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where the broker is, and how many messages may be on their way at once."""
+    """Where the broker is, and how records are sent there."""
 
-    device: str
-    host: str
-    port: int
-    batch: int = 200
-    window: int = 8
-    resend_s: float = 10.0
+    address: Address
+    pace: Pace = field(default_factory=Pace)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
-    last: int
-    at: float
+class Voice:
+    """What the device tells of itself, and whom it tells what a person must know. A visitor has none.
+
+    `doubtful`: times are known to be too early, and are put right once the clock is; nothing is sent for a while.
+    """
+
+    birth: Callable[[], wire.Birth]
+    sensors: Callable[[], dict[str, str]] = dict
+    event: Callable[[str, str], None] = lambda _what, _text: None
+    state: Callable[[wire.State], None] = lambda _state: None
+    doubtful: Callable[[], bool] = lambda: False
 
 
 class Publisher:
-    """One thread that sends what the outbox holds, over one session."""
+    """Sends from a thread of its own until it is stopped."""
 
-    def __init__(self, link: Link, outbox: Outbox, clock: Clock, birth: wire.Birth | None = None,
-                 sensors: Callable[[], dict[str, str]] = dict) -> None:
-        """`sensors` tells each sensor's status for the retained state message.
-
-        Without a `birth` it only sends: a visitor beside the running agent leaves no presence and takes no session.
-        """
-        self._link, self._outbox, self._clock, self._sensors = link, outbox, clock, sensors
-        self._changed = threading.Condition()
+    def __init__(self, link: Link, buffer: Buffer, clock: Clock, voice: Voice | None = None,
+                 backoff: Backoff | None = None) -> None:
+        """Without a `voice` it only sends: a visitor beside the running agent leaves no presence."""
+        self._link, self._buffer, self._clock, self._voice = link, buffer, clock, voice
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._dropped = threading.Condition()
         self._stopping = False
-        self._sent: deque[_Sent] = deque()
-        self._cursor = 0
-        self._resend_after = link.resend_s
-        self.committed = outbox.held().lo - 1
-        self.refused = 0
-        presence = Presence(wire.encode(birth), self._state) if birth else None
-        self._session = Session(link.device, link.host, link.port, presence, self._rewind, self._take_committed)
+        self._trouble = ""
+        self._put, self._drain = Meter(), Meter(span_s=60.0)
+        self._state_due = every(clock, STATE_S)
+        self._hold_until = clock.monotonic() + HOLD_S
+        self.sender = Sender(link.address.device, buffer, clock, link.pace)
+        ears = Ears(up=lambda: self._inbox.put(self._up),
+                    heard=lambda topic, payload: self._inbox.put(lambda: self._hear(topic, payload)),
+                    refused=lambda mid, reason: self._inbox.put(lambda: self._refused(mid, reason)),
+                    trouble=lambda text: self._inbox.put(lambda: self._hear_trouble(text)))
+        will = wire.encode(wire.State(online=False, boot=buffer.boot, t=clock.now())) if voice else None
+        self._session = Session(link.address, clock, will, ears, backoff)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -75,21 +82,19 @@ class Publisher:
 
     def stop(self) -> None:
         """End; what was not committed stays in the outbox."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._stopping = True
+        self.wake()
         self._thread.join(timeout=5)
-        self._session.close()
+        self._session.close(wire.encode(self.state(online=False)) if self._voice else None)
 
     def wake(self) -> None:
-        """Something was put: send it now."""
-        with self._changed:
-            self._changed.notify_all()
+        """Something was put: look at once."""
+        self._inbox.put(lambda: None)
 
-    def wait_committed(self, seq: int, timeout_s: float) -> bool:
-        """Whether the cloud has committed everything up to `seq` within `timeout_s` real seconds."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self.committed >= seq, timeout_s)
+    def wait_committed(self, place: int, timeout_s: float) -> bool:
+        """Whether the cloud has committed everything up to a place within `timeout_s` real seconds."""
+        with self._dropped:
+            return self._dropped.wait_for(lambda: self._buffer.held().lo > place, timeout_s)
 
     @property
     def connected(self) -> bool:
@@ -97,80 +102,79 @@ class Publisher:
         return self._session.connected
 
     def _run(self) -> None:
-        due = every(self._clock, STATE_S)
+        wait = 0.0
         while not self._stopping:
             try:
-                if self.connected and due():
-                    self._session.tell_state()
-                self._rewind_if_silent()
-                sent = self._send_next()
+                self._take_inbox(wait)
+                if self._state_due():
+                    self._tell_state()
+                wait = 1.0 if self._holds() else self.sender.step(self._session)
             except Exception:  # the connection is supervised here: whatever it was, the outbox keeps the records
                 log.exception("sending_failed")
-                sent = False
-            with self._changed:
-                if not sent and not self._stopping:
-                    self._changed.wait(timeout=1.0)
+                wait = 1.0
 
-    def _send_next(self) -> bool:
-        if not self.connected or len(self._sent) >= self._link.window:
-            return False
-        records = self._outbox.peek(self._cursor, self._link.batch)
-        if not records:
-            return False
-        seq, facts = records[0][0], [fact for _, fact in records]
-        historical = self._clock.now() - facts[0].t > HISTORICAL_S
-        payload = wire.encode_batch(
-            self._link.device, facts, st=self._outbox.stream, seq=seq, lo=self._outbox.held().lo,
-            boot=self._outbox.boot, historical=historical)
-        topic = wire.up(self._link.device, "backlog" if historical else "data")
-        if not self._session.publish(topic, payload, f"{self._outbox.stream}/{seq}"):
-            return False
-        with self._changed:
-            self._cursor = records[-1][0]
-            self._sent.append(_Sent(self._cursor, self._clock.monotonic()))
-        return True
+    def _holds(self) -> bool:
+        return self._voice is not None and self._clock.monotonic() < self._hold_until and self._voice.doubtful()
 
-    def _rewind_if_silent(self) -> None:
-        """Send again from the watermark when the oldest message has not been committed in time.
-
-        The patience doubles each time, up to a minute, so that a slow cloud is not buried under repeats.
-        """
-        if self._sent and self._clock.monotonic() - self._sent[0].at > self._resend_after:
-            log.info("resend", after=self.committed, waited_s=self._resend_after)
-            self._resend_after = min(self._resend_after * 2, max(MOST_PATIENT_S, self._link.resend_s))
-            self._rewind()
-
-    def _rewind(self) -> None:
-        with self._changed:
-            self._sent.clear()
-            self._cursor = self._outbox.held().lo - 1
-            self._changed.notify_all()
-
-    def _state(self, online: bool) -> bytes:
-        held = self._outbox.held()
-        return wire.encode(wire.State(
-            online=online, boot=self._outbox.boot, t=self._clock.now(), buffered=held.records,
-            committed=self.committed, sensors=self._sensors() if online else {}))
-
-    def _take_committed(self, payload: bytes) -> None:
+    def _take_inbox(self, wait: float) -> None:
         try:
-            committed = wire.decode(payload, wire.Committed)
-        except WireError as error:
-            log.warning("committed_not_understood", error=str(error))
+            self._inbox.get(timeout=wait)() if wait else self._inbox.get_nowait()()
+            while True:
+                self._inbox.get_nowait()()
+        except queue.Empty:
             return
-        held = self._outbox.held()
-        if committed.st != self._outbox.stream or committed.committed > held.hi:
-            log.warning("committed_of_another_stream", **msgspec.structs.asdict(committed))
-            return
-        if committed.refused > self.refused:
-            log.warning("records_in_quarantine", refused=committed.refused, see="cornergrid-cloud watch")
-        self.refused = max(self.refused, committed.refused)
-        if committed.committed >= held.lo:
-            self._outbox.drop(committed.committed)
-        with self._changed:
-            self.committed = max(self.committed, committed.committed)
-            self._resend_after = self._link.resend_s
-            while self._sent and self._sent[0].last <= self.committed:
-                self._sent.popleft()
-            self._cursor = max(self._cursor, self.committed)
-            self._changed.notify_all()
+
+    def _up(self) -> None:
+        self.sender.connected()
+        self._trouble = ""
+        if self._voice:
+            self._session.tell(wire.up(self._link.address.device, "birth"), wire.encode(self._voice.birth()))
+        self._tell_state()
+
+    def _hear(self, topic: str, payload: bytes) -> None:
+        waiting = self.sender.lanes.waiting
+        self.sender.hear(topic, payload)
+        with self._dropped:
+            self._dropped.notify_all()
+        if waiting and not self.sender.lanes.waiting:
+            self._tell_state()
+
+    def _refused(self, mid: int, reason: str) -> None:
+        if self.sender.lanes.refused(mid, self._clock.monotonic()):
+            self._hear_trouble(f"the broker refused a message: {reason}; its ACL must let this device write its own "
+                               "`up` topics")
+
+    def _hear_trouble(self, text: str) -> None:
+        log.error("uplink_trouble", text=text)
+        if text != self._trouble and self._voice:
+            self._voice.event("uplink", text)
+        self._trouble = text
+
+    def _tell_state(self) -> None:
+        now = self._clock.monotonic()
+        self._put.note(now, self._buffer.put_bytes)
+        self._drain.note(now, self.sender.backlog_sent)
+        if self._voice:
+            state = self.state(online=True)
+            self._voice.state(state)
+            self._session.tell(wire.up(self._link.address.device, "state"), wire.encode(state))
+
+    def state(self, *, online: bool) -> wire.State:
+        """How the device and its outbox are now."""
+        held, tally, streams = self._buffer.held(), self._buffer.tally, self._buffer.streams()
+        oldest = self._buffer.peek(held.lo - 1, 1, held.hi) if held.records else None
+        limits = self._link.limits
+        waiting = self.sender.lanes.waiting
+        outbox = wire.OutboxState(
+            where="memory" if self._buffer.refuge.why else "disk",
+            bytes=held.used, cap=limits.cap,
+            oldest=glance(oldest.bodies[0]).t + oldest.stream.shift if oldest else None,
+            committed_to=tally.committed,
+            runway_s=runway_s(held, limits, free_bytes(self._buffer.folder), self._put.rate()),
+            catch_up_s=catch_up_s(waiting, self._drain.rate()),
+            backlog=waiting, lost=tally.lost, refused=self.sender.refused,
+            why=(self._buffer.refuge.why or self._trouble or self.sender.why)[:500], clk=streams[-1].clk)
+        return wire.State(
+            online=online, boot=self._buffer.boot, t=self._clock.now(), buffered=held.records,
+            committed=self.sender.committed, sensors=self._voice.sensors() if self._voice and online else {},
+            outbox=outbox)

@@ -1,7 +1,13 @@
-"""One connection to the broker, with birth and last will; the device's only importer of paho."""
+"""Connections to the broker, one after the other, with birth and last will; the device's only importer of paho.
+
+This thread alone reconnects. Each connection is a new client, so that nothing of an earlier one is sent twice by it:
+what is to be sent again, the sender decides.
+"""
 
 from __future__ import annotations
 
+import random
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,111 +21,186 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge import wire
+from edge.clock import Clock
+from edge.uplink.backoff import Backoff
 
 log = structlog.get_logger(__name__)
-KEEPALIVE_S = 30
+CONNECT_S = 10.0
+TAKEN_OVER_S = 60.0
+NO_SUBSCRIBERS = 0x10
+TAKEN_OVER = 0x8E
+UNSUPPORTED_VERSION = 0x84
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """What the device tells of itself, retained: `birth` at every connection, `state(online)` now and then."""
+class Address:
+    """Who connects where: a visitor beside the running agent has another client id, and no presence."""
 
-    birth: bytes
-    state: Callable[[bool], bytes]
+    device: str
+    host: str
+    port: int
+    keepalive_s: int = 20
+    visitor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ears:
+    """What the session calls, from its own thread; all must be quick.
+
+    `refused(mid, reason)`: the broker said no to a message. `trouble(text)`: something that a person must know.
+    """
+
+    up: Callable[[], None]
+    heard: Callable[[str, bytes], None]
+    refused: Callable[[int, str], None]
+    trouble: Callable[[str], None]
 
 
 class Session:
-    """Connected whenever it can be: paho alone reconnects. Falls back to MQTT 3.1.1 where a broker has no 5."""
+    """Connected whenever it can be. Falls back to MQTT 3.1.1 where a broker has no 5."""
 
-    def __init__(self, device: str, host: str, port: int, presence: Presence | None,
-                 on_up: Callable[[], None], on_committed: Callable[[bytes], None]) -> None:
-        """`on_up` is called at every connection, `on_committed` with each watermark's payload; both must be quick."""
-        self._device, self._host, self._port, self._presence = device, host, port, presence
-        self._on_up, self._on_committed = on_up, on_committed
-        self._stopping = False
+    def __init__(self, address: Address, clock: Clock, will: bytes | None, ears: Ears,
+                 backoff: Backoff | None = None) -> None:
+        """`will` is the retained state that the broker tells when this device is gone; None for a visitor."""
+        self._address, self._clock, self._will, self._ears = address, clock, will, ears
+        self._backoff = backoff or Backoff()
+        self._stop = threading.Event()
+        self._protocol = MQTTProtocolVersion.MQTTv5
+        self._end: ReasonCode | None = None
         self.connected = False
-        self._client = self._new_client(MQTTProtocolVersion.MQTTv5)
+        self.most_bytes = wire.MAX_PAYLOAD
+        self._client = self._new_client()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
 
     def open(self) -> None:
         """Begin connecting; a broker that is not there yet is tried again until it is."""
-        self._client.connect_async(self._host, self._port, KEEPALIVE_S)
-        self._client.loop_start()
+        self._thread.start()
 
-    def close(self) -> None:
-        """Say goodbye (retained `online` false) and disconnect."""
-        self._stopping = True
-        if self.connected and self._presence:
-            goodbye = self._client.publish(wire.up(self._device, "state"), self._presence.state(False), 1, True)
+    def close(self, goodbye: bytes | None = None) -> None:
+        """Say goodbye (the retained state, where given) and disconnect."""
+        self._stop.set()
+        if self.connected and goodbye is not None:
+            told = self._client.publish(wire.up(self._address.device, "state"), goodbye, 1, True)
             try:
-                goodbye.wait_for_publish(timeout=1)
+                told.wait_for_publish(timeout=1)
             except (RuntimeError, ValueError) as error:
                 log.info("goodbye_not_sent", error=str(error))
         self._client.disconnect()
-        self._client.loop_stop()
+        self._thread.join(timeout=CONNECT_S)
 
-    def tell_state(self) -> None:
-        """Publish the retained state, where there is a presence and a connection."""
-        if self.connected and self._presence:
-            self._client.publish(wire.up(self._device, "state"), self._presence.state(True), 1, True)
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Publish something retained: the birth or the state."""
+        if self.connected:
+            self._client.publish(topic, payload, 1, True)
 
-    def publish(self, topic: str, payload: bytes, event_id: str) -> bool:
-        """Send one batch, QoS 1; False where it could not even be queued.
+    def publish(self, topic: str, payload: bytes, event_id: str, n: int) -> int | None:
+        """As `Transport.publish`.
 
         CloudEvents attributes (MQTT binding 1.0.2, binary mode) go with it, for routers that know nothing of us.
         """
         properties: Properties | None = None
-        if self._client.protocol == MQTTProtocolVersion.MQTTv5:
+        client = self._client
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho's is untyped
-            properties.ContentType = wire.CONTENT_TYPE
-            properties.UserProperty = [("specversion", "1.0"), ("id", event_id), ("source", f"/{self._device}"),
-                                       ("type", "cornergrid.telemetry.v1")]
-        info = self._client.publish(topic, payload, 1, False, properties)
-        return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+            properties.ContentType = wire.CONTENT_TYPE if payload.startswith(b"{") else wire.PACKED
+            properties.UserProperty = [
+                ("specversion", "1.0"), ("id", event_id), ("source", f"/{self._address.device}"),
+                ("type", "cornergrid.telemetry.v1"), ("n", str(n))]
+        info = client.publish(topic, payload, 1, False, properties)
+        return info.mid if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
-    def _new_client(self, protocol: MQTTProtocolVersion) -> mqtt.Client:
-        """A visitor beside the running agent has no presence, and must not take the agent's session."""
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=protocol,
-                             client_id=self._device if self._presence else f"{self._device}-check")
-        client.reconnect_delay_set(1, 30)
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            began = self._clock.monotonic()
+            self._end = None
+            try:
+                self._client.connect(self._address.host, self._address.port, self._address.keepalive_s)
+                self._client.loop_forever()
+            except (OSError, ValueError) as error:
+                log.info("no_broker", broker=f"{self._address.host}:{self._address.port}", error=str(error))
+            except Exception:  # the connection is supervised here: the outbox keeps what was not committed
+                log.exception("connection_failed")
+            self.connected = False
+            lasted = self._clock.monotonic() - began
+            _let_go(self._client)
+            self._client = self._new_client()
+            self._stop.wait(self._wait_s(lasted))
+        _let_go(self._client)
+
+    def _wait_s(self, lasted_s: float) -> float:
+        end = self._end.value if self._end is not None else 0
+        if end == UNSUPPORTED_VERSION and self._protocol == MQTTProtocolVersion.MQTTv5:
+            log.warning("mqtt_5_refused", fallback="3.1.1")
+            self._protocol = MQTTProtocolVersion.MQTTv311
+            _let_go(self._client)
+            self._client = self._new_client()
+            return 0.0
+        wait = self._backoff.after(lasted_s, random.Random())
+        if end == TAKEN_OVER:
+            self._ears.trouble(f"taken over: another device connects as {self._address.device}; each needs its own id")
+            return TAKEN_OVER_S + wait
+        return wait
+
+    def _new_client(self) -> mqtt.Client:
+        address = self._address
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=self._protocol, reconnect_on_failure=False,
+                             client_id=f"{address.device}-check" if address.visitor else address.device)
+        client.connect_timeout = CONNECT_S
+        client.on_socket_open = self._socket_opened
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
-        client.on_message = lambda _client, _data, message: self._on_committed(bytes(message.payload))
+        client.on_message = lambda _client, _data, message: self._ears.heard(message.topic, bytes(message.payload))
         client.on_publish = self._published
-        if self._presence:
-            client.will_set(wire.up(self._device, "state"), self._presence.state(False), 1, True)
+        client.on_subscribe = self._subscribed
+        if self._will is not None:
+            client.will_set(wire.up(address.device, "state"), self._will, 1, True)
         return client
 
-    def _connected(self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode,
-                   _properties: Properties | None) -> None:
-        if reason.is_failure:
-            log.warning("broker_refused", reason=str(reason))
-            if reason == "Unsupported protocol version":
-                threading.Thread(target=self._fall_back, name="mqtt-fallback", daemon=True).start()
-            return
-        log.info("connected", broker=f"{self._host}:{self._port}")
-        client.subscribe(wire.committed_topic(self._device), qos=1)
-        self.connected = True
-        if self._presence:
-            client.publish(wire.up(self._device, "birth"), self._presence.birth, 1, True)
-            self.tell_state()
-        self._on_up()
+    def _socket_opened(self, _client: mqtt.Client, _data: Any, sock: Any) -> None:
+        """Written bytes that nobody acknowledges end the connection (tcp(7)), also between two keepalives."""
+        if isinstance(sock, socket.socket):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._address.keepalive_s * 1500)
 
-    def _fall_back(self) -> None:
-        """The broker has no MQTT 5: go on with 3.1.1, which has no reason codes and no user properties."""
-        log.warning("mqtt_5_refused", broker=f"{self._host}:{self._port}", fallback="3.1.1")
-        self._client.disconnect()
-        self._client.loop_stop()
-        if not self._stopping:
-            self._client = self._new_client(MQTTProtocolVersion.MQTTv311)
-            self.open()
+    def _connected(self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode,
+                   properties: Properties | None) -> None:
+        if reason.is_failure:
+            self._end = reason
+            if reason.value != UNSUPPORTED_VERSION:
+                self._ears.trouble(f"the broker refuses this device: {reason}")
+            client.disconnect()
+            return
+        most = getattr(properties, "MaximumPacketSize", None)
+        self.most_bytes = min(wire.MAX_PAYLOAD, most - 1024) if most else wire.MAX_PAYLOAD
+        device = self._address.device
+        client.subscribe([(topic, 1) for topic in (
+            wire.committed_topic(device), wire.credit_topic(device), wire.ALL_INGEST)])
+
+    def _subscribed(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: list[ReasonCode],
+                    _properties: Properties | None) -> None:
+        """Only now is anything sent: a commit told before would not be heard."""
+        if any(reason.is_failure for reason in reasons):
+            self._ears.trouble(f"the broker refuses a subscription: {', '.join(map(str, reasons))}; its ACL must let "
+                               "this device read its own `down` topics")
+        log.info("connected", broker=f"{self._address.host}:{self._address.port}",
+                 mqtt="5" if self._protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1")
+        self.connected = True
+        self._ears.up()
 
     def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: mqtt.DisconnectFlags, reason: ReasonCode,
                       _properties: Properties | None) -> None:
         self.connected = False
+        self._end = self._end or reason
         log.info("disconnected", reason=str(reason))
 
     def _published(self, _client: mqtt.Client, _data: Any, mid: int, reason: ReasonCode,
                    _properties: Properties | None) -> None:
         if reason.is_failure:
-            log.warning("publish_refused", mid=mid, reason=str(reason),
-                        fix="the broker's ACL must let this device write its own topics")
+            self._ears.refused(mid, str(reason))
+        elif reason.value == NO_SUBSCRIBERS:
+            log.info("nobody_listens", mid=mid, effect="it stays in the outbox")
+
+
+def _let_go(client: mqtt.Client) -> None:
+    """Break the cycle of client and callbacks: paho closes its wake-up sockets only when the client is freed."""
+    for name in ("on_socket_open", "on_connect", "on_disconnect", "on_message", "on_publish", "on_subscribe"):
+        setattr(client, name, None)

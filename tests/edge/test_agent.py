@@ -17,8 +17,11 @@ def test_a_second_agent_on_one_folder_is_refused_until_the_first_ends(tmp_path: 
     first = hold_alone(tmp_path)
     with pytest.raises(StoreError, match="another agent"):
         hold_alone(tmp_path)
+    assert first is not None
     first.close()
-    hold_alone(tmp_path).close()
+    again = hold_alone(tmp_path)
+    assert again is not None
+    again.close()
 
 
 def test_a_state_that_cannot_be_read_is_learned_again() -> None:

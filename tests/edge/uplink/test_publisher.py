@@ -13,8 +13,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge import wire
 from edge.clock import SystemClock
-from edge.uplink.outbox import Outbox
-from edge.uplink.publisher import Link, Publisher
+from edge.uplink.buffer import Buffer
+from edge.uplink.lanes import Pace
+from edge.uplink.publisher import Link, Publisher, Voice
+from edge.uplink.session import Address
 
 
 class Cloud:
@@ -56,8 +58,8 @@ class Cloud:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    box = Outbox(tmp_path / "outbox.db")
+def outbox(tmp_path: Path) -> Iterator[Buffer]:
+    box = Buffer(tmp_path / "outbox.db", SystemClock())
     yield box
     box.close()
 
@@ -66,12 +68,15 @@ def fact(value: float) -> wire.Fact:
     return wire.Fact("scale-1/weight", SystemClock().now(), "kg", value)
 
 
-def publisher(broker: Any, outbox: Outbox, device: str, **link: Any) -> Publisher:
-    birth = wire.Birth(device=device, st=outbox.stream, boot=outbox.boot, t=1.0, agent="test", sensors={}, slots={})
-    return Publisher(Link(device, broker.host, broker.port, **link), outbox, SystemClock(), birth)
+def publisher(broker: Any, outbox: Buffer, device: str, **pace: Any) -> Publisher:
+    def birth() -> wire.Birth:
+        return wire.Birth(device=device, st=outbox.stream, boot=outbox.boot, t=1.0, agent="test", sensors={}, slots={})
+
+    link = Link(Address(device, broker.host, broker.port), Pace(**{"age_s": 0.01, **pace}))
+    return Publisher(link, outbox, SystemClock(), Voice(birth))
 
 
-def test_only_the_clouds_commit_deletes(broker: Any, outbox: Outbox) -> None:
+def test_only_the_clouds_commit_deletes(broker: Any, outbox: Buffer) -> None:
     cloud = Cloud(broker.host, broker.port, "pub-commit")
     sender = publisher(broker, outbox, "pub-commit")
     outbox.put([fact(1.0), fact(2.0)])
@@ -88,7 +93,7 @@ def test_only_the_clouds_commit_deletes(broker: Any, outbox: Outbox) -> None:
     cloud.close()
 
 
-def test_what_is_not_committed_is_sent_again(broker: Any, outbox: Outbox) -> None:
+def test_what_is_not_committed_is_sent_again(broker: Any, outbox: Buffer) -> None:
     cloud = Cloud(broker.host, broker.port, "pub-again")
     sender = publisher(broker, outbox, "pub-again", resend_s=0.2)
     outbox.put([fact(1.0)])
@@ -100,7 +105,7 @@ def test_what_is_not_committed_is_sent_again(broker: Any, outbox: Outbox) -> Non
     cloud.close()
 
 
-def test_a_watermark_of_another_stream_deletes_nothing(broker: Any, outbox: Outbox) -> None:
+def test_a_watermark_of_another_stream_deletes_nothing(broker: Any, outbox: Buffer) -> None:
     cloud = Cloud(broker.host, broker.port, "pub-foreign")
     sender = publisher(broker, outbox, "pub-foreign")
     outbox.put([fact(1.0)])
@@ -114,7 +119,7 @@ def test_a_watermark_of_another_stream_deletes_nothing(broker: Any, outbox: Outb
     cloud.close()
 
 
-def test_birth_state_and_goodbye_are_told(broker: Any, outbox: Outbox) -> None:
+def test_birth_state_and_goodbye_are_told(broker: Any, outbox: Buffer) -> None:
     cloud = Cloud(broker.host, broker.port, "pub-presence")
     sender = publisher(broker, outbox, "pub-presence")
     sender.start()
@@ -124,9 +129,9 @@ def test_birth_state_and_goodbye_are_told(broker: Any, outbox: Outbox) -> None:
     cloud.close()
 
 
-def test_a_visitor_leaves_no_presence(broker: Any, outbox: Outbox) -> None:
+def test_a_visitor_leaves_no_presence(broker: Any, outbox: Buffer) -> None:
     cloud = Cloud(broker.host, broker.port, "pub-visitor")
-    visitor = Publisher(Link("pub-visitor", broker.host, broker.port), outbox, SystemClock())
+    visitor = Publisher(Link(Address("pub-visitor", broker.host, broker.port, visitor=True)), outbox, SystemClock())
     outbox.put([fact(1.0)])
     visitor.start()
     message, _ = cloud.batch()
@@ -136,8 +141,8 @@ def test_a_visitor_leaves_no_presence(broker: Any, outbox: Outbox) -> None:
     cloud.close()
 
 
-def test_no_broker_keeps_everything_and_stops_at_once(outbox: Outbox) -> None:
-    sender = Publisher(Link("pub-alone", "127.0.0.1", 1), outbox, SystemClock())
+def test_no_broker_keeps_everything_and_stops_at_once(outbox: Buffer) -> None:
+    sender = Publisher(Link(Address("pub-alone", "127.0.0.1", 1)), outbox, SystemClock())
     outbox.put([fact(1.0)])
     sender.start()
     assert not sender.wait_committed(1, 0.3)
