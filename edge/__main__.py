@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge import profile as profiles
-from edge.clock import Clock, ShopClock, SystemClock
+from edge.clock import Clock, HonestClock, ShopClock, SystemClock
 from edge.errors import CornergridError
 
 EXIT_BAD_INPUT = 2
@@ -168,7 +168,7 @@ def _table(device: str, rows: list[dict[str, Any]]) -> Table:
 
 def _clock(sim_clock: Path | None) -> Clock:
     if sim_clock is None:
-        return SystemClock()
+        return HonestClock(SystemClock())
     try:
         return ShopClock.load(sim_clock)
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -197,8 +197,12 @@ def _give_up(message: str) -> NoReturn:
 
 def main() -> None:
     """The console script: every error on purpose is one clear message and an exit code, never a trace."""
+    from edge import outbox_commands  # noqa: PLC0415  # so that errors on import are told like all others
+    from edge.drill import command as drill  # noqa: PLC0415
     from edge.sim import command  # noqa: PLC0415  # the virtual shop stands beside the agent, not below it
 
+    outbox_commands.register(app)
+    drill.register(app)
     command.register(app)
     try:
         app()
