@@ -44,7 +44,7 @@ def run(
     client_id: Annotated[str, typer.Option(help="MQTT client id and this worker's name: each needs its own, and keeps "
                                                 "it from start to start.")] = "cornergrid-ingest",
     budget: Annotated[int, typer.Option(min=1, help="Records of backlogs that may be under way to this worker at "
-                                                    "once.")] = 20_000,
+                                                    "once.")] = 100_000,
 ) -> None:
     """Take messages from the broker, and serve the feed, until SIGINT or SIGTERM.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-QUOTA = 2000
+QUOTA = 6000
 """Records of one grant at most; also how far a device may be from its next turn before it is granted again: half."""
-BUDGET = 20_000
+BUDGET = 100_000
 EXPIRE_S = 30.0
 
 

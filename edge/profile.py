@@ -70,8 +70,8 @@ class Uplink(_Part):
 
     host: str = "127.0.0.1"
     port: int = Field(1883, ge=1, le=65535)
-    batch: int = Field(200, ge=1, le=1000, description="records in one message at most")
-    window: int = Field(8, ge=1, le=100, description="messages sent and not yet committed, at most")
+    batch: int = Field(500, ge=1, le=1000, description="records in one message at most")
+    window: int = Field(32, ge=1, le=100, description="messages sent and not yet committed, at most")
     age_s: float = Field(0.5, gt=0, le=60, description="a live record waits at most so long for others")
     resend_s: float = Field(10.0, gt=0, description="uncommitted for longer is sent again")
     keepalive_s: int = Field(20, ge=1, le=600, description="a network that swallows everything is noticed after twice")

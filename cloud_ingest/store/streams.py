@@ -167,12 +167,16 @@ def _keep(db: sqlite3.Connection, arrival: Arrival, store: str, facts: Sequence[
     st, device = arrival.batch.stream, arrival.device
     db.executemany("INSERT INTO reading VALUES (?,?,?,?,?,?,?,?)",
                    [(st, seq, device, fact.name, fact.t, fact.unit, fact.value, fact.quality) for seq, fact in facts])
+    newest: dict[str, tuple[int, Fact]] = {}
+    for seq, fact in facts:
+        if fact.name not in newest or (fact.t, seq) > (newest[fact.name][1].t, newest[fact.name][0]):
+            newest[fact.name] = seq, fact
     db.executemany("INSERT INTO latest VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (device, name) DO UPDATE SET "
                    "t = excluded.t, unit = excluded.unit, value = excluded.value, quality = excluded.quality, "
                    "sku = excluded.sku, st = excluded.st, seq = excluded.seq "
                    "WHERE (excluded.t, excluded.st, excluded.seq) > (latest.t, latest.st, latest.seq)",
                    [(device, fact.name, fact.t, fact.unit, fact.value, fact.quality, fact.sku, st, seq)
-                    for seq, fact in facts])
+                    for seq, fact in newest.values()])
     sums: defaultdict[tuple[str, int, str], float] = defaultdict(float)
     for _, fact in facts:
         flow = flow_of(fact.name)

@@ -32,7 +32,8 @@ INSERT OR IGNORE INTO tally VALUES (1, 0, 0, 0.0, NULL, 0);
 """
 UNTOLD = 1000
 """Records that may be put before the tally is written again."""
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+"""The last two, since no statement here is wrong in itself: the schema is not ours, or a place is taken twice."""
 ALWAYS_BYTES = 8 * 1024 ** 2
 """The file may grow to this size even where the disk's reserve is used up by others."""
 
@@ -94,14 +95,15 @@ class Disk:
         self.tally = self._written = read_tally(self.db, self.path)
         self._file = _file_of(self.path)
         self._before = counted(self.path)
+        self._lo = self.db.execute("SELECT min(seq) FROM record").fetchone()[0] or 0
         self._count = os.open(count_file(self.path), os.O_WRONLY | os.O_CREAT, 0o644)
         self._note_count()
 
     def _note_count(self) -> None:
-        """How many records there are, and the newest place, outside the file: so that missing ones are missed."""
+        """What there should be, outside the file: so that missing records are missed."""
         if self._count is not None:
             try:
-                os.pwrite(self._count, b"%020d %020d\n" % (self.tally.records, self.tally.last), 0)
+                os.pwrite(self._count, b"%020d %020d %020d\n" % (self.tally.records, self.tally.last, self._lo), 0)
             except OSError as error:  # what was committed is kept all the same: to fail now would keep it twice
                 log.warning("count_not_written", file=str(count_file(self.path)), error=str(error))
 
@@ -111,19 +113,25 @@ class Disk:
         return min(before.last - last, before.records) if before and before.last > last else 0
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is written inside, synced when it ends, or nothing; StoreError where the disk does not take it."""
+    def transaction(self, *, synced: bool = True) -> Iterator[sqlite3.Connection]:
+        """All that is written inside, synced when it ends, or nothing; StoreError where the disk does not take it.
+
+        Without `synced` it is only as durable as the next one that is: enough for what can be done again.
+        """
         with self.lock:
             before = self.tally
             try:
                 if not self.present():
                     raise StoreError(str(self.path), "was moved or deleted while in use", "leave it where it is")
+                if not synced:
+                    self.db.execute("PRAGMA synchronous=NORMAL")
                 self.db.execute("BEGIN IMMEDIATE")
                 yield self.db
                 written = self._write_tally(before)
                 self.db.execute("COMMIT")
                 self._written = written
                 if (self.tally.records, self.tally.last) != (before.records, before.last):
+                    self._look_for_lowest(before)
                     self._note_count()
             except BaseException as error:
                 self.tally = before
@@ -132,6 +140,15 @@ class Disk:
                 if isinstance(error, sqlite3.Error | OSError):
                     raise store_error(self.path, error) from error
                 raise
+            finally:
+                if not synced:
+                    self.db.execute("PRAGMA synchronous=FULL")
+
+    def _look_for_lowest(self, before: Tally) -> None:
+        """Deletions alone move the lowest place; one that is told too low only costs a repeat."""
+        if (self.tally.records, self.tally.lost) != (before.records + self.tally.last - before.last, before.lost):
+            with contextlib.suppress(sqlite3.Error):
+                self._lo = self.db.execute("SELECT min(seq) FROM record").fetchone()[0] or self.tally.last + 1
 
     def _write_tally(self, before: Tally) -> Tally:
         """Keep the tally in the file, where `read_tally` could not make it good: a page less for most commits."""
@@ -204,7 +221,8 @@ def read_tally(db: sqlite3.Connection, path: Path) -> Tally:
 def store_error(path: Path, error: Exception) -> StoreError:
     """What SQLite or the system says, as an error with a fix; CorruptError where the file's content is at fault."""
     code = getattr(error, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _CORRUPT:
+    no_text = code is None and isinstance(error, sqlite3.OperationalError)  # Python's own: bytes that are not UTF-8
+    if no_text or (code is not None and code & 0xFF in _CORRUPT):
         return CorruptError(str(path), str(error), "it is salvaged: `cornergrid-edge buffer verify` tells more")
     return StoreError(str(path), str(error),
                       "a full, locked or failing disk, or a folder that is not writable: see what holds it")
@@ -212,10 +230,11 @@ def store_error(path: Path, error: Exception) -> StoreError:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was noted beside an outbox: how many records it held, and the newest place."""
+    """What was noted beside an outbox: how many records it held, the newest place, and the lowest one held."""
 
     records: int
     last: int
+    lo: int
 
 
 def count_file(path: Path) -> Path:
@@ -226,8 +245,8 @@ def count_file(path: Path) -> Path:
 def counted(path: Path) -> Counted | None:
     """What was noted beside the outbox `path`; None where nothing was."""
     try:
-        records, last = count_file(path).read_bytes().split()
-        return Counted(int(records), int(last))
+        records, last, lo = count_file(path).read_bytes().split()
+        return Counted(int(records), int(last), int(lo))
     except (OSError, ValueError):
         return None
 

@@ -34,8 +34,8 @@ class Pace:
     A live record waits at most `age_s` for others; what is uncommitted for `resend_s` is sent again. Seconds.
     """
 
-    batch: int = 200
-    window: int = 8
+    batch: int = 500
+    window: int = 32
     age_s: float = 0.5
     resend_s: float = 10.0
 

@@ -67,7 +67,11 @@ class Outbox:
                 self.boot = self.since = int(meta.get("boot", 0)) + 1
                 db.execute(_KEEP_BOOT, (str(self.boot),))
                 self._streams.load(db)
+                self._streams.check(db)
                 newest = db.execute("SELECT max(seq) FROM record").fetchone()[0] or 0
+                if (newest > 0) != (self.disk.tally.records > 0):
+                    raise CorruptError(str(path), f"holds other than {self.disk.tally.records} records",
+                                       "it is salvaged")
                 last = max([newest, self.disk.tally.last, *(stream.base for stream in self._streams.all)])
                 self.rows = Rows(self.disk, last, msgspec.json.decode(meta.get("sweep", "{}"), type=Sweep))
                 self._streams.forget_empty(db, last)
@@ -159,13 +163,14 @@ class Outbox:
                     "SELECT 1 FROM record WHERE seq > ? AND seq < ? LIMIT 1", (stream.base, first)).fetchone():
                 first = good[0][0]
             found = slice_of(stream, first, good)
-            self._tell_losses(bad, found.gaps if found else ())
-            return found or self.peek(rows[-1][0] if rows[-1][0] <= end else end, most, upto)
+            told = self._tell_losses(bad, found.gaps if found else ())
+            # All were damaged: what follows them tells the gap, once they are gone.
+            return found or self.peek(after if told else min(rows[-1][0], end), most, upto)
 
-    def _tell_losses(self, bad: Sequence[int], gaps: Sequence[Range]) -> None:
+    def _tell_losses(self, bad: Sequence[int], gaps: Sequence[Range]) -> bool:
         gaps = self.rows.unexplained([gap for gap in gaps if not any(gap[0] <= place <= gap[1] for place in bad)])
         if not bad and not gaps:
-            return
+            return False
         last, sweep = self.rows.last, self.rows.sweep
         try:
             with self.disk.transaction() as db:
@@ -179,6 +184,8 @@ class Outbox:
             if isinstance(error, CorruptError):
                 raise
             log.error("loss_not_told", error=str(error), fix="none needed: it is told when the disk takes it")
+            return False
+        return True
 
     def drop(self, st: str, mark: int) -> int:
         """As `Kept.drop`."""
@@ -186,7 +193,7 @@ class Outbox:
         if stream is None:
             return 0
         within = (stream.base, min(stream.base + mark, end_of(self._streams.all, stream, self.rows.last)))
-        with self.disk.transaction() as db:
+        with self.disk.transaction(synced=False) as db:  # what comes back after a power cut, the cloud knows
             newest = db.execute("SELECT seq, body FROM record WHERE seq > ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
                                 within).fetchone()
             if newest is None:
@@ -244,6 +251,7 @@ class Outbox:
                     found += 1
                 self.rows.last = max([last, newest, *(stream.base for stream in streams)])
                 self.rows.sweep = msgspec.structs.replace(sweep, told=max(sweep.told, self.rows.last))
+                self.rows.keep_sweep(db)
                 tally = self.disk.tally
                 self.disk.count(records=tally.records + found, floor=max(tally.floor, floor), last=self.rows.last)
                 self.boot = max([self.boot, *(stream.boot for stream in streams)])

@@ -109,6 +109,9 @@ class Publisher:
                 if self._state_due():
                     self._tell_state()
                 wait = 1.0 if self._holds() else self.sender.step(self._session)
+                if wait:
+                    with self._dropped:
+                        self._dropped.notify_all()
             except Exception:  # the connection is supervised here: whatever it was, the outbox keeps the records
                 log.exception("sending_failed")
                 wait = 1.0
@@ -134,8 +137,6 @@ class Publisher:
     def _hear(self, topic: str, payload: bytes) -> None:
         waiting = self.sender.lanes.waiting
         self.sender.hear(topic, payload)
-        with self._dropped:
-            self._dropped.notify_all()
         if waiting and not self.sender.lanes.waiting:
             self._tell_state()
 

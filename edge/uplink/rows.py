@@ -50,6 +50,10 @@ class Rows:
             log.warning("records_lost", **msgspec.structs.asdict(loss))
         bodies = [encode_record(loss_fact(loss, tally.floor or 2.0**30)) for loss in losses]
         self.insert(db, [int(Kind.EVENT)] * len(bodies), bodies, 0.0)
+        self.keep_sweep(db)
+
+    def keep_sweep(self, db: sqlite3.Connection) -> None:
+        """So that no restart takes the holes that it stands for as unexplained."""
         db.execute("INSERT OR REPLACE INTO meta VALUES ('sweep', ?)", (msgspec.json.encode(self.sweep).decode(),))
 
     def make_room(self, db: sqlite3.Connection, coming: int, last_of_streams: frozenset[int]) -> None:

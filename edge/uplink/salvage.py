@@ -29,17 +29,23 @@ def open_outbox(path: Path, era: Era | None = None, limits: Limits = Limits()) -
     """The outbox in `path`; a damaged one is salvaged first. StoreError where the folder cannot be written."""
     try:
         _finish(path)
-        hidden = path.exists() and wal_hides_commits(path)
+        if not (path.exists() and (wal_hides_commits(path) or _locked_for_ever(path))):
+            try:
+                return Outbox(path, era, limits)
+            except CorruptError as error:
+                log.error("outbox_damaged", file=str(path), error=str(error))
+        salvage(path, limits)
     except OSError as error:
-        raise StoreError(str(path), f"cannot be opened: {error.strerror}",
+        raise StoreError(str(path), f"cannot be opened: {error.strerror or error}",
                          "the data folder of the profile must be a writable disk") from error
-    if not hidden:
-        try:
-            return Outbox(path, era, limits)
-        except CorruptError as error:
-            log.error("outbox_damaged", file=str(path), error=str(error))
-    salvage(path, limits)
     return Outbox(path, era, limits)
+
+
+def _locked_for_ever(path: Path) -> bool:
+    """Whether the header asks for a newer SQLite to write it (file format 1.3.2): only damage has made it so."""
+    with path.open("rb") as file:
+        header = file.read(20)
+    return len(header) == 20 and header[18] > 2
 
 
 @dataclass(slots=True)
@@ -47,7 +53,9 @@ class Salvaged:
     """What was found in a damaged outbox, while it is read."""
 
     streams: tuple[Stream, ...]
+    lo: int = 0
     found: int = 0
+    revived: int = 0
     nameless: int = 0
     lowest: dict[int, int] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=dict)
@@ -59,9 +67,12 @@ class Salvaged:
             if stream is None:
                 self.nameless += 1
                 continue
-            self.found += 1
-            self.lowest[stream.base] = min(row.seq, self.lowest.get(stream.base, row.seq))
-            self.highest[stream.base] = max(row.seq, self.highest.get(stream.base, row.seq))
+            if row.seq < self.lo:
+                self.revived += 1  # it was deleted, and makes good for none that is lost
+            else:
+                self.found += 1
+                self.lowest[stream.base] = min(row.seq, self.lowest.get(stream.base, row.seq))
+                self.highest[stream.base] = max(row.seq, self.highest.get(stream.base, row.seq))
             yield row.seq, row.kind, row.body
 
     @property
@@ -73,11 +84,12 @@ class Salvaged:
 def salvage(path: Path, limits: Limits = Limits()) -> Path:
     """Put a fresh outbox with all readable records in the place of a damaged one; returns where that one now is."""
     fresh = path.with_name(f"{path.name}.salvaging")
-    for suffix in _WITH:
-        fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+    for left in (*(fresh.with_name(fresh.name + suffix) for suffix in _WITH), beside(fresh), count_file(fresh)):
+        left.unlink(missing_ok=True)
     records, snapshot = _told(path)
     notes = noted(path)
-    save = Salvaged(notes.streams)
+    noted_count = counted(path)
+    save = Salvaged(notes.streams, noted_count.lo if noted_count else 0)
     outbox = Outbox(fresh, None, limits)
     try:
         outbox.adopt(save.streams, save.rows(path), lost_before=notes.lost, snapshot=snapshot)
@@ -87,12 +99,14 @@ def salvage(path: Path, limits: Limits = Limits()) -> Path:
         streams = outbox.streams()
     finally:
         outbox.close()
+    if fresh.with_name(f"{fresh.name}-wal").exists():
+        raise StoreError(str(fresh), "could not be written whole", "a full or failing disk: see what fills it")
     beside(fresh).unlink()
     count_file(fresh).unlink()
     fresh.replace(path.with_name(f"{path.name}.salvaged"))
     aside = _finish(path)
     assert aside is not None  # noqa: S101  # there was a damaged file
-    log.error("outbox_salvaged", records=save.found, lost=lost, streams=len(streams), aside=str(aside),
+    log.error("outbox_salvaged", records=save.found + save.revived, lost=lost, streams=len(streams), aside=str(aside),
               fix="the records go on from the fresh file; keep the damaged one and send it in")
     return aside
 
@@ -107,16 +121,17 @@ def _finish(path: Path) -> Path | None:
         old = path.with_name(path.name + suffix)
         if old.exists():
             old.rename(f"{aside}{suffix}")
-    count_file(path).unlink(missing_ok=True)  # what it would say is missing, the salvage has told
+    for noted_before in (count_file(path), beside(path)):  # what they say is of the damaged file, and was heard
+        noted_before.unlink(missing_ok=True)
     ready.rename(path)
     return aside
 
 
 def _free_name(path: Path) -> Path:
     n = 1
-    while (aside := path.with_name(f"{path.name}.unreadable-{n}")).exists():
+    while any(path.with_name(f"{path.name}.unreadable-{n}{suffix}").exists() for suffix in _WITH):
         n += 1
-    return aside
+    return path.with_name(f"{path.name}.unreadable-{n}")
 
 
 def _told(path: Path) -> tuple[int | None, bytes | None]:
@@ -131,7 +146,8 @@ def _told(path: Path) -> tuple[int | None, bytes | None]:
     try:
         records = max(records or 0, read_tally(db, path).records)  # its log may hide some
         row = db.execute("SELECT body FROM snapshot WHERE key = 'stock'").fetchone()
-        snapshot = None if row is None else unseal(bytes(row[0]))
+        if row is not None and not wal_hides_commits(path):  # else it is older than the facts that are found
+            snapshot = unseal(bytes(row[0]))
     except (sqlite3.Error, CorruptError, TypeError, ValueError) as error:
         log.warning("damaged_notes", file=str(path), error=str(error))
     finally:

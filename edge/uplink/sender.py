@@ -24,6 +24,7 @@ from edge.wire.messages import Head
 log = structlog.get_logger(__name__)
 IDLE_S = 1.0
 SOON_S = 0.05
+DROP_S = 0.2
 
 
 class Transport(Protocol):
@@ -53,6 +54,8 @@ class Sender:
         self.backlog_sent = 0
         self._refused: dict[str, int] = {}
         self._marks: dict[str, int] = {}
+        self._to_drop: dict[str, int] = {}
+        self._drop_at = 0.0
         self._moves = buffer.refuge.moves
         self.lanes.restart(buffer.held())
 
@@ -76,9 +79,11 @@ class Sender:
         if self._buffer.refuge.moves != self._moves:
             self._moves = self._buffer.refuge.moves
             self.lanes.restart(self._buffer.held())
+        now = self._clock.monotonic()
+        if self._to_drop and now >= self._drop_at:
+            self._drop()
         if not transport.connected:
             return IDLE_S
-        now = self._clock.monotonic()
         if self.ingest_online is not False and (overdue := self.lanes.overdue(now)):
             log.info("resend", lanes=[lane.name for lane in overdue], uncommitted=len(self.lanes.sent))
             self.lanes.rewind(overdue)
@@ -86,6 +91,8 @@ class Sender:
         for lane in self.lanes.due(hi, now, backlog_may=self.ingest_online is not False):
             if self._send(transport, lane, hi, now):
                 return 0.0
+        if self._to_drop:  # there is time now
+            self._drop()
         return SOON_S if hi > self.lanes.live else IDLE_S
 
     def _send(self, transport: Transport, lane: Lane, hi: int, now: float) -> bool:
@@ -146,7 +153,7 @@ class Sender:
     def _hear_presence(self, topic: str, state: wire.IngestState) -> None:
         was = self.ingest_online
         self.ingest[topic] = state.online
-        if state.online and was is False:
+        if state.online and not was:  # what was sent before, nobody may have heard
             log.info("ingest_online", uncommitted=len(self.lanes.sent))
             self.lanes.rewind()
         elif was is not False and self.ingest_online is False:
@@ -164,11 +171,18 @@ class Sender:
         self._note_refusals(stream, told)
         ahead = [] if told.ahead is UNSET else told.ahead
         self.lanes.committed(told.st, told.committed, ahead)
-        self._marks[told.st] = max(told.committed, self._marks.get(told.st, 0))
-        try:
-            self._buffer.drop(told.st, told.committed)
-        except StoreError as error:
-            log.error("committed_not_deleted", error=str(error), fix="none needed: it is not sent again either")
+        if told.committed > self._marks.get(told.st, 0):
+            self._marks[told.st] = self._to_drop[told.st] = told.committed
+
+    def _drop(self) -> None:
+        """Delete what is committed, for many messages at once: each deletion is a transaction."""
+        self._drop_at = self._clock.monotonic() + DROP_S
+        marks, self._to_drop = self._to_drop, {}
+        for st, mark in marks.items():
+            try:
+                self._buffer.drop(st, mark)
+            except StoreError as error:
+                log.error("committed_not_deleted", error=str(error), fix="none needed: it is not sent again either")
 
     def _note_refusals(self, stream: Stream, told: wire.Committed) -> None:
         why = "" if told.why is UNSET else told.why

@@ -1,6 +1,6 @@
 """The streams of an outbox: in its file, and noted beside it, since a salvaged record without a stream has no name.
 
-Beside it, one JSON line for each stream or change of one; the last line about a place wins.
+Beside it, one JSON line with its checksum for each stream; the last line about a place wins.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import structlog
 
 from edge.clock import Era
+from edge.errors import CorruptError
 from edge.uplink.kept import Stream
 
 log = structlog.get_logger(__name__)
@@ -65,6 +67,22 @@ class Streams:
                 db.execute("DELETE FROM stream WHERE base = ?", (stream.base,))
         self.load(db)
 
+    def check(self, db: sqlite3.Connection) -> None:
+        """CorruptError where a record has no stream, or another one than the notes say: its name would be false."""
+        lowest = db.execute("SELECT min(seq) FROM record").fetchone()[0]
+        if lowest is not None and stream_at(self.all, lowest) is None:
+            raise CorruptError(str(self._path), f"record {lowest} has no stream", "it is salvaged")
+        notes = noted(self._path).streams
+        bases = {stream.base for stream in (*self.all, *notes)}
+        for stream in notes:
+            place = db.execute("SELECT min(seq) FROM record WHERE seq > ?", (stream.base,)).fetchone()[0]
+            if place is None or any(stream.base < base < place for base in bases):
+                continue  # it is empty, as far as one can tell
+            found = stream_at(self.all, place)
+            if found is None or (found.base, found.st) != (stream.base, stream.st):
+                raise CorruptError(str(self._path), f"its streams are not those of {beside(self._path).name}",
+                                   "it is salvaged")
+
     def add(self, db: sqlite3.Connection, streams: Iterable[Stream]) -> None:
         """Add streams; the last one is written now."""
         db.executemany("INSERT OR REPLACE INTO stream (base, st, boot, clk, w, m, shift) VALUES (?,?,?,?,?,?,?)",
@@ -110,8 +128,9 @@ class _Lost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def note(path: Path, streams: Iterable[Stream], lost: int = 0) -> None:
     """Write the notes anew, whole or not at all, synced; OSError where the disk does not take them."""
     part = beside(path).with_suffix(".part")
+    lines = [msgspec.json.encode(each) for each in (*streams, _Lost(lost))]
     with part.open("wb") as file:
-        file.write(b"".join(msgspec.json.encode(stream) + b"\n" for stream in (*streams, _Lost(lost))))
+        file.write(b"".join(b"%b %08x\n" % (line, crc32(line)) for line in lines))
         file.flush()
         os.fsync(file.fileno())
     part.replace(beside(path))
@@ -133,13 +152,16 @@ def noted(path: Path) -> Noted:
         return Noted()
     found: dict[int, Stream] = {}
     lost = 0
-    for line in lines:
+    for each in lines:
         try:
+            line, _, crc = each.rpartition(b" ")
+            if crc != b"%08x" % crc32(line):
+                raise ValueError("its checksum is wrong")
             if line.startswith(b'{"lost"'):
                 lost = msgspec.json.decode(line, type=_Lost).lost
             else:
                 stream = msgspec.json.decode(line, type=Stream)
                 found[stream.base] = stream
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             log.warning("stream_line_unreadable", file=str(beside(path)), error=str(error))
     return Noted(tuple(found[base] for base in sorted(found)), lost)

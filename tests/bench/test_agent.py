@@ -8,20 +8,23 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.conftest import free_port
 from tests.e2e.test_kill import Plant, until
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(240)]
 SECONDS = 30
+DEMO = Path(__file__).parents[2] / "firmware_configs" / "shops" / "demo.toml"
 
 
 def test_agent_memory_and_cpu(tmp_path: Path, mosquitto: str) -> None:
-    plant = Plant(tmp_path, mosquitto)
+    text = DEMO.read_text().replace("18830", "{port}").replace(".demo/edge", "{data}")
+    plant = Plant(tmp_path, mosquitto, text.replace("18831", str(free_port())))
     try:
-        for name in ("broker", "cloud", "sim"):
+        for name in ("broker", "cloud-1", "sim"):
             plant.start(name)
         until((plant.data / "clock.json").exists, 30, "the virtual shop's clock")
         plant.start("agent")
-        until(lambda: plant.mark() > 50, 60, "the first records in the cloud")
+        until(lambda: plant.committed() > 50, 60, "the first records in the cloud")
         process = psutil.Process(plant.running["agent"].pid)
         before = process.cpu_times()
         threading.Event().wait(SECONDS)

@@ -85,8 +85,8 @@ def test_several_writers_share_a_commit(tmp_path: Path) -> None:
     ours = took(together)
     assert outbox.held().records == each * writers
     outbox.close()
-    print(f"\noutbox.put, {writers} writers of one record: {each * writers / ours:,.0f} records/s, bare SQLite with one "
-          f"{each * writers / alone:,.0f}")
+    print(f"\noutbox.put, {writers} writers of one record: {each * writers / ours:,.0f} records/s, bare SQLite with "
+          f"one {each * writers / alone:,.0f}")
 
 
 def test_beside_tinydb_and_persist_queue(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_beside_tinydb_and_persist_queue(tmp_path: Path) -> None:
     queue = persistqueue.SQLiteAckQueue(str(tmp_path / "queue"), auto_commit=True)
     queues = n / took(lambda: [queue.put(encode_record(fact(i))) for i in range(n)])
     queue.close()
-    print(f"\none record a commit: outbox {ours:,.0f}/s, persist-queue (SQLiteAckQueue, its own syncing) {queues:,.0f}/s, "
+    print(f"\none record a commit: outbox {ours:,.0f}/s, persist-queue (SQLiteAckQueue, its syncing) {queues:,.0f}/s, "
           f"TinyDB at {n} rows (synced) {tinys:,.0f}/s")
 
 
@@ -119,6 +119,6 @@ def test_opening_a_gigabyte_beside_an_empty_one(tmp_path: Path) -> None:
     for _ in range(9):
         for path in (big, empty):
             times[path].append(took(lambda path=path: Outbox(path, limits=FREE).close()))  # type: ignore[misc]
-    print(f"\nopening {held.records:,} records ({big.stat().st_size / 1e9:.2f} GB, {held.used / held.records:.0f} bytes "
-          f"each): {1000 * sorted(times[big])[4]:.1f} ms, an empty one {1000 * sorted(times[empty])[4]:.1f} ms: "
+    print(f"\nopening {held.records:,} records ({big.stat().st_size / 1e9:.2f} GB, {held.used / held.records:.0f} "
+          f"bytes each): {1000 * sorted(times[big])[4]:.1f} ms, an empty one {1000 * sorted(times[empty])[4]:.1f} ms: "
           f"{sorted(times[big])[4] / sorted(times[empty])[4]:.2f}x (medians of 9)")

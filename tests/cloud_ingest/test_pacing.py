@@ -55,12 +55,12 @@ def test_a_lone_device_is_granted_again_before_it_has_used_up_its_credit() -> No
 def test_the_first_to_ask_is_served_first_and_one_that_gives_up_not_at_all() -> None:
     pacer = Pacer(budget=2 * QUOTA)
     for device in ("c", "a", "b", "d"):
-        pacer.ask(device, 5000, 0.0)
+        pacer.ask(device, 3 * QUOTA, 0.0)
     pacer.ask("a", 0, 0.0)
     assert pacer.grants(0.0) == [("c", QUOTA), ("b", QUOTA)]
     assert pacer.grants(0.0) == []
     pacer.heard("c", QUOTA, 1.0)
-    pacer.ask("c", 3000, 1.0)
+    pacer.ask("c", 2 * QUOTA, 1.0)
     assert pacer.grants(1.0) == [("d", QUOTA)]
     pacer.heard("b", QUOTA, 2.0)
     assert pacer.grants(2.0) == [("c", QUOTA)]

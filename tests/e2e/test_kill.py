@@ -75,13 +75,13 @@ def until(happened: Callable[[], bool], timeout_s: float, what: str) -> None:
 class Plant:
     """One shop, a broker and two ingest workers as real processes on loopback."""
 
-    def __init__(self, folder: Path, mosquitto: str) -> None:
+    def __init__(self, folder: Path, mosquitto: str, profile: str = PROFILE) -> None:
         self.folder = folder
         self.mqtt = free_port()
         self.db = folder / "cloud.db"
         self.data = folder / "edge"
         self.profile = folder / "shop.toml"
-        self.profile.write_text(PROFILE.format(data=self.data, port=self.mqtt))
+        self.profile.write_text(profile.format(data=self.data, port=self.mqtt))
         (folder / "registry.toml").write_text(REGISTRY)
         (folder / "mosquitto.conf").write_text(f"listener {self.mqtt} 127.0.0.1\nallow_anonymous true\n")
         python = sys.executable
