@@ -276,6 +276,10 @@ def test_memory_is_bounded_and_tells_what_it_dropped(tmp_path: Path, clock: Manu
     assert "vanished unknown" not in told(everything(box).values())
     box.close()
     assert noted(tmp_path / "disk" / "outbox.db").lost == lost
+    again = open_outbox(tmp_path / "disk" / "outbox.db")  # no restart tells them once more
+    assert "vanished unknown" not in told(everything(again).values())
+    assert again.disk.tally.lost == lost
+    again.close()
 
 
 def test_memory_drops_readings_first_and_events_last(tmp_path: Path, clock: ManualClock) -> None:
@@ -317,7 +321,7 @@ def test_a_close_that_cannot_save_memory_leaves_the_disk_as_it_was(buffer: Buffe
 
 
 def test_a_commit_is_waited_for_together_and_each_put_returns_behind_its_own(
-        buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
+        buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     disk = disk_of(buffer)
     commits: list[str] = []
     disk.disk.db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
@@ -411,7 +415,7 @@ def test_a_put_during_the_move_to_the_disk_is_not_overwritten(buffer: Buffer, cl
     back(buffer, clock)
     disk, late = disk_of(buffer), threading.Event()
     real = MemoryOutbox.moved_to
-    thread = threading.Thread(target=lambda: (disk.put(facts(10, 3)), late.set()))
+    thread = threading.Thread(target=lambda: (disk.put(facts(10, 3)), late.set()))  # type: ignore[func-returns-value]
 
     def moved_to(self: MemoryOutbox, base: int) -> Any:
         thread.start()  # one that had looked before memory began
@@ -435,7 +439,7 @@ def test_a_count_that_cannot_be_noted_is_no_failed_put(buffer: Buffer, monkeypat
     assert values_of(buffer) == [float(i) for i in range(6)]
 
 
-def test_a_turn_that_fails_leaves_no_stream_behind(buffer: Buffer, clock: ManualClock, tmp_path: Path) -> None:
+def test_a_turn_that_fails_leaves_no_stream_behind(buffer: Buffer, clock: ManualClock, tmp_path: Path) -> None:  # noqa: ARG001
     buffer.put(facts(0, 3))
     disk = disk_of(buffer)
     before = disk.streams()
@@ -528,7 +532,7 @@ def test_damage_met_while_memory_returns_is_salvaged_too(buffer: Buffer, clock: 
     buffer.put(facts(5, 5))
     before = everything(buffer)
     disk, real = disk_of(buffer), Outbox.adopt
-    monkeypatch.setattr(Outbox, "adopt", lambda self, *args, **kw: corrupt() if self is disk else real(self, *args, **kw))
+    monkeypatch.setattr(Outbox, "adopt", lambda self, *args, **kw: corrupt() if self is disk else real(self, *args, **kw))  # noqa: E501
     back(buffer, clock)
     buffer.put([])
     clock.advance(6.0)
@@ -556,9 +560,9 @@ def test_a_salvage_that_fails_keeps_what_is_put_in_memory(buffer: Buffer, clock:
 
 def test_a_put_during_a_salvage_waits_for_it(buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:
     buffer.put(facts(0, 5))
-    disk, real_peek, real_salvage = disk_of(buffer), Outbox.peek, refuge_module.salvage
+    disk, real_peek, real_salvage = disk_of(buffer), Outbox.peek, refuge_module.salvage  # type: ignore[attr-defined]
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (buffer.put(facts(5, 1)), done.set()))
+    thread = threading.Thread(target=lambda: (buffer.put(facts(5, 1)), done.set()))  # type: ignore[func-returns-value]
 
     def slow(*args: Any) -> Any:
         thread.start()
