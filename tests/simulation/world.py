@@ -117,7 +117,7 @@ class World:
             made.append(Made(number, fact, self.clock.at, device.starts, era.clk == "free"))
         return made
 
-    def calm(self) -> None:
+    def calm(self) -> None:  # noqa: C901  # one loop, read from top to bottom
         """Heal everything, and run until nothing is left to do."""
         self.broker.harm = 0.0
         for device in self.devices:
