@@ -148,7 +148,7 @@ def test_poison_is_acknowledged_counted_and_blocks_nothing(broker: Listening, tm
 def test_a_backlog_is_paced_by_credit(broker: Listening, tmp_path: Path) -> None:
     store, st = opened(tmp_path / "cloud.db", ["shop-b", "shop-q"]), "f" * 32
     device, stranger = Device("shop-b", broker.port, st), Device("shop-x", broker.port, "0" * 32)
-    asks = wire.encode(wire.State(online=True, boot=1, outbox=wire.OutboxState(backlog=5000)))
+    asks = wire.encode(wire.State(online=True, boot=1, outbox=wire.OutboxState(backlog=2 * QUOTA)))
     for each in (device, stranger):
         each.client.publish(wire.up(each.name, "state"), asks, 1, retain=True).wait_for_publish(10)
     pacer = Pacer(budget=QUOTA)
