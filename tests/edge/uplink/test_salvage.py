@@ -145,6 +145,7 @@ def test_a_damaged_header_costs_no_record(closed: Made, tmp_path: Path, offset: 
 
 @settings(max_examples=150)
 @given(st.integers(0, PAGE - 1), st.integers(1, 255))
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_no_byte_of_the_first_page_costs_a_record(closed: Made, tmp_path_factory: pytest.TempPathFactory,
                                                   offset: int, mask: int) -> None:
     path = closed.copy(tmp_path_factory.mktemp("first"))
