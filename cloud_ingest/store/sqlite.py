@@ -93,10 +93,11 @@ class SqliteStore:
         forget = state.outbox is not UNSET or state.online
         with self._transaction() as db:
             done = db.execute(
-                "UPDATE device SET state = ?, online = ?, boot = ?, last_seen = ?, "
+                "UPDATE device SET state = ?, online = ?, last_seen = ?, "
+                "boot = CASE WHEN birth IS NULL THEN ? ELSE boot END, "  # a late state may be of a disk that is gone
                 "held = CASE WHEN ? THEN ? ELSE held END, complete_to = CASE WHEN ? THEN ? ELSE complete_to END "
                 "WHERE id = ? AND boot <= ?",
-                (told, state.online, state.boot, now, forget, held, forget, complete_to, device, state.boot))
+                (told, state.online, now, state.boot, forget, held, forget, complete_to, device, state.boot))
             return done.rowcount > 0
 
     def close(self) -> None:

@@ -32,6 +32,8 @@ INSERT OR IGNORE INTO tally VALUES (1, 0, 0, 0.0, NULL, 0);
 """
 UNTOLD = 1000
 """Records that may be put before the tally is written again."""
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What `sqlite3` raises; the second where SQLite complains in words that are not UTF-8, of a damaged schema."""
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
 """The last two, since no statement here is wrong in itself: the schema is not ours, or a place is taken twice."""
 ALWAYS_BYTES = 8 * 1024 ** 2
@@ -80,7 +82,7 @@ class Disk:
         self._count: int | None = None
         try:
             self._prepare()
-        except (OSError, sqlite3.Error, StoreError) as error:
+        except (OSError, *SQLITE_ERRORS, StoreError) as error:
             self.close()
             raise error if isinstance(error, StoreError) else store_error(path, error) from error
 
@@ -137,7 +139,7 @@ class Disk:
                 self.tally = before
                 with contextlib.suppress(sqlite3.Error):  # what failed the transaction may have rolled it back
                     self.db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error | OSError):
+                if isinstance(error, OSError | sqlite3.Error | UnicodeDecodeError):
                     raise store_error(self.path, error) from error
                 raise
             finally:
@@ -166,7 +168,7 @@ class Disk:
         with self.lock:
             try:
                 yield self.db
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise store_error(self.path, error) from error
 
     def present(self) -> bool:
@@ -221,7 +223,8 @@ def read_tally(db: sqlite3.Connection, path: Path) -> Tally:
 def store_error(path: Path, error: Exception) -> StoreError:
     """What SQLite or the system says, as an error with a fix; CorruptError where the file's content is at fault."""
     code = getattr(error, "sqlite_errorcode", None)
-    no_text = code is None and isinstance(error, sqlite3.OperationalError)  # Python's own: bytes that are not UTF-8
+    # Python's own words for bytes that are not UTF-8: in a value, and in SQLite's complaint about a damaged schema.
+    no_text = isinstance(error, UnicodeDecodeError) or (code is None and isinstance(error, sqlite3.OperationalError))
     if no_text or (code is not None and code & 0xFF in _CORRUPT):
         return CorruptError(str(path), str(error), "it is salvaged: `cornergrid-edge buffer verify` tells more")
     return StoreError(str(path), str(error),

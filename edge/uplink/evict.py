@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge.uplink.kept import Kind, glance
-from edge.wire import Loss
+from edge.wire import Fact, Loss, loss_of
 
 CHUNK = 2000
 FOLD = "fold"
@@ -65,6 +65,7 @@ class Room:
     limit: int
     last_of_streams: frozenset[int]
     gone: dict[tuple[str, str], Gone] = field(default_factory=dict)
+    deleted: int = 0
 
     def make(self, enough: Callable[[], bool]) -> tuple[Loss, ...]:
         """Delete until `enough()`, or until nothing more may go; within the caller's transaction."""
@@ -89,6 +90,16 @@ class Room:
         self.db.executemany("DELETE FROM record WHERE seq = ?", [(row[0],) for row in picked])
         times = (t for row in picked if (t := glance(row[2]).t))
         self.gone.setdefault(of, Gone()).add(len(picked), times)
+        self.deleted += len(picked)
+        if told := sum(told_by(row[2]) for row in picked if row[1] == Kind.EVENT):
+            self.gone.setdefault((of[0], "unknown"), Gone()).add(told, ())
+
+
+def told_by(body: bytes) -> int:
+    """How many records a loss record tells, which must be told anew where it goes itself; 0 for any other."""
+    seen = glance(body)
+    loss = loss_of(Fact(seen.n, seen.t, "", seen.vs))
+    return loss.n if loss else 0
 
 
 def repeats(rows: Iterable[Row]) -> list[Row]:

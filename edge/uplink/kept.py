@@ -62,7 +62,7 @@ def glance(body: bytes) -> Glance:
     """The gist of an encoded record; an empty one where it is none."""
     try:
         return _glance.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
         return Glance()
 
 

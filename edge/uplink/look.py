@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import StoreError
-from edge.uplink.disk import Tally, read_tally, store_error
+from edge.uplink.disk import SQLITE_ERRORS, Tally, read_tally, store_error
 from edge.uplink.kept import Kind, Place, Stream, glance
 from edge.uplink.pages import checksum, scan, wal_hides_commits
 from edge.uplink.streams import end_of, noted, stream_at
@@ -63,7 +63,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
         yield db
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         raise store_error(path, error) from error
     finally:
         if db is not None:

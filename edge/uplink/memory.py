@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from edge.clock import Era
-from edge.uplink.evict import Gone
+from edge.uplink.evict import Gone, told_by
 from edge.uplink.kept import Held, Kind, Place, Slice, Stream, glance, kind_of
 from edge.uplink.outbox import slice_of
 from edge.uplink.streams import end_of, mint, stream_at
@@ -50,13 +50,14 @@ class MemoryOutbox:
     def _evict(self) -> None:
         """Drop a twentieth, the least important and oldest first, and tell it."""
         keep = self._most - max(1, self._most // 20)
-        ranked = sorted(self._records, key=lambda place: (self._records[place][0], place))
+        may = self._records.keys() - {stream.base for stream in self._streams}  # a stream's last tells its end
+        ranked = sorted(may, key=lambda place: (self._records[place][0], place))
         gone: dict[int, Gone] = {}
         for place in ranked[:len(self._records) - keep]:
             kind, body = self._records.pop(place)
-            gone.setdefault(kind, Gone()).add(1, (glance(body).t,))
+            self.lost += 1
+            gone.setdefault(kind, Gone()).add(1 + told_by(body), (glance(body).t,))
         for kind, each in gone.items():
-            self.lost += each.n
             loss = each.loss("no_disk", Kind(kind).name.lower())
             log.warning("records_lost", **msgspec.structs.asdict(loss))
             self._add(int(Kind.EVENT), encode_record(loss_fact(loss, self._floor)))

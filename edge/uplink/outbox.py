@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -59,6 +60,7 @@ class Outbox:
         self.path = path
         self.put_bytes = 0
         self._waiting: deque[_Waiting] = deque()
+        self._untold: set[int] = set()
         self.disk = Disk(path, limits)
         self._streams = Streams(path, self.disk.tally.lost)
         try:
@@ -183,8 +185,10 @@ class Outbox:
             self.rows.last, self.rows.sweep = last, sweep
             if isinstance(error, CorruptError):
                 raise
+            self._untold.update(bad)
             log.error("loss_not_told", error=str(error), fix="none needed: it is told when the disk takes it")
             return False
+        self._untold.difference_update(bad)
         return True
 
     def drop(self, st: str, mark: int) -> int:
@@ -192,13 +196,18 @@ class Outbox:
         stream = next((stream for stream in self._streams.all if stream.st == st), None)
         if stream is None:
             return 0
+        if self._untold:
+            self._tell_losses(sorted(self._untold), ())
         within = (stream.base, min(stream.base + mark, end_of(self._streams.all, stream, self.rows.last)))
         with self.disk.transaction(synced=False) as db:  # what comes back after a power cut, the cloud knows
             newest = db.execute("SELECT seq, body FROM record WHERE seq > ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
                                 within).fetchone()
             if newest is None:
                 return 0
-            gone = db.execute("DELETE FROM record WHERE seq > ? AND seq <= ?", within).rowcount
+            # Damaged ones are gaps to the cloud: they stay until the disk has taken the record of their loss.
+            stay = sorted(place for place in self._untold if within[0] < place <= within[1])
+            gone = sum(db.execute("DELETE FROM record WHERE seq > ? AND seq < ?", between).rowcount
+                       for between in pairwise((within[0], *stay, within[1] + 1)))
             tally = self.disk.tally
             self.disk.count(records=max(0, tally.records - gone))
             if db.execute("SELECT 1 FROM record WHERE seq < ? LIMIT 1", (newest[0],)).fetchone() is None:

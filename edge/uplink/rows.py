@@ -9,6 +9,7 @@ from zlib import crc32
 import msgspec
 import structlog
 
+from edge.errors import CorruptError
 from edge.uplink.disk import Disk
 from edge.uplink.evict import Room, Sweep
 from edge.uplink.kept import Kind
@@ -39,12 +40,12 @@ class Rows:
         self._disk.tally = msgspec.structs.replace(
             tally, records=tally.records + len(bodies), floor=max(tally.floor, newest), last=self.last)
 
-    def lose(self, db: sqlite3.Connection, losses: Sequence[Loss], *, held: bool = True) -> None:
+    def lose(self, db: sqlite3.Connection, losses: Sequence[Loss], *, held: bool = True, again: int = 0) -> None:
         """Put loss records for records that are gone, and keep the sweep that they stand for.
 
-        `held`: they were counted among the records held until now.
+        `held`: they were counted among the records held until now. `again` of them were told before.
         """
-        gone, tally = sum(loss.n for loss in losses), self._disk.tally
+        gone, tally = sum(loss.n for loss in losses) - again, self._disk.tally
         self._disk.count(records=max(0, tally.records - (gone if held else 0)), lost=tally.lost + gone)
         for loss in losses:
             log.warning("records_lost", **msgspec.structs.asdict(loss))
@@ -68,15 +69,16 @@ class Rows:
             return
         self.sweep = msgspec.structs.replace(self.sweep, reached=dict(self.sweep.reached))
         enough = coming + 2 * spare + limits.cap // 64
-        losses = Room(db, self.sweep, self.last - limits.newest, last_of_streams).make(
-            lambda: self._disk.room() >= enough)
-        if losses:
-            self.lose(db, losses)
+        room = Room(db, self.sweep, self.last - limits.newest, last_of_streams)
+        if losses := room.make(lambda: self._disk.room() >= enough):
+            self.lose(db, losses, again=sum(loss.n for loss in losses) - room.deleted)
 
     def write_off(self, db: sqlite3.Connection, places: Sequence[int]) -> None:
         """Delete records whose checksum is wrong, and tell their loss."""
         log.error("records_damaged", places=list(places[:20]), n=len(places), file=str(self._disk.path))
-        db.executemany("DELETE FROM record WHERE seq = ?", [(place,) for place in places])
+        gone = db.executemany("DELETE FROM record WHERE seq = ?", [(place,) for place in places]).rowcount
+        if gone < len(places):  # the damage is in a place itself: what reads find in passing, no search does
+            raise CorruptError(str(self._disk.path), "its records are out of order", "it is salvaged")
         self.sweep = msgspec.structs.replace(self.sweep, told=max(self.sweep.told, *places))
         self.lose(db, [Loss(why="damaged", what="unknown", n=len(places))])
 

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 IDLE_S = 1.0
 SOON_S = 0.05
 DROP_S = 0.2
+RETRY_S = 5.0
 
 
 class Transport(Protocol):
@@ -56,6 +57,7 @@ class Sender:
         self._marks: dict[str, int] = {}
         self._to_drop: dict[str, int] = {}
         self._drop_at = 0.0
+        self._drop_failed = False
         self._moves = buffer.refuge.moves
         self.lanes.restart(buffer.held())
 
@@ -91,9 +93,23 @@ class Sender:
         for lane in self.lanes.due(hi, now, backlog_may=self.ingest_online is not False):
             if self._send(transport, lane, hi, now):
                 return 0.0
-        if self._to_drop:  # there is time now
+        if self._to_drop and not self._drop_failed:  # there is time now
             self._drop()
+        self._tell_oldest()
         return SOON_S if hi > self.lanes.live else IDLE_S
+
+    def _tell_oldest(self) -> None:
+        """Where all is sent, nothing is on its way, and yet something is held: the cloud waits for what is below it.
+
+        That was evicted, or is damaged. The oldest record goes again, though the cloud has it: `lo` goes with it.
+        """
+        held, lanes = self._buffer.held(), self.lanes
+        if held.lo > held.hi or self._to_drop or lanes.sent or lanes.waiting or held.hi > lanes.live:
+            return
+        stream = stream_at(self._buffer.streams(), held.lo)
+        if stream is not None:
+            lanes.known.pop(stream.st, None)
+        lanes.skip(Lane.LIVE, held.lo - 1)
 
     def _send(self, transport: Transport, lane: Lane, hi: int, now: float) -> bool:
         upto = hi if lane is Lane.LIVE else self.lanes.split
@@ -165,7 +181,8 @@ class Sender:
         if stream is None:
             log.info("committed_of_another_stream", st=told.st)
             return
-        if stream.base + told.committed > end_of(streams, stream, self._buffer.held().hi):
+        # An older stream may have lost its end with a disk that was put back; what the cloud has is all the same there.
+        if stream is streams[-1] and stream.base + told.committed > self._buffer.held().hi:
             log.warning("committed_more_than_there_is", st=told.st, committed=told.committed)
             return
         self._note_refusals(stream, told)
@@ -177,12 +194,14 @@ class Sender:
     def _drop(self) -> None:
         """Delete what is committed, for many messages at once: each deletion is a transaction."""
         self._drop_at = self._clock.monotonic() + DROP_S
-        marks, self._to_drop = self._to_drop, {}
+        marks, self._to_drop, self._drop_failed = self._to_drop, {}, False
         for st, mark in marks.items():
             try:
                 self._buffer.drop(st, mark)
             except StoreError as error:
-                log.error("committed_not_deleted", error=str(error), fix="none needed: it is not sent again either")
+                self._to_drop[st], self._drop_failed = mark, True
+                self._drop_at = self._clock.monotonic() + RETRY_S
+                log.error("committed_not_deleted", error=str(error), retry_s=RETRY_S, fix="none needed: not sent again")
 
     def _note_refusals(self, stream: Stream, told: wire.Committed) -> None:
         why = "" if told.why is UNSET else told.why

@@ -60,11 +60,12 @@ class Streams:
         self.all = tuple(msgspec.convert(dict(zip(names, row, strict=True)), Stream) for row in rows)
 
     def forget_empty(self, db: sqlite3.Connection, last: int) -> None:
-        """Drop those that have no record left."""
+        """Drop the oldest, as long as they have no record left; behind one that has, they mark where it ends."""
         for stream in self.all:
             within = (stream.base, end_of(self.all, stream, last))
-            if db.execute("SELECT 1 FROM record WHERE seq > ? AND seq <= ? LIMIT 1", within).fetchone() is None:
-                db.execute("DELETE FROM stream WHERE base = ?", (stream.base,))
+            if db.execute("SELECT 1 FROM record WHERE seq > ? AND seq <= ? LIMIT 1", within).fetchone() is not None:
+                break
+            db.execute("DELETE FROM stream WHERE base = ?", (stream.base,))
         self.load(db)
 
     def check(self, db: sqlite3.Connection) -> None:

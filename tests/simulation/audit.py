@@ -106,8 +106,9 @@ def _accounted(device: Device, cloud: Known) -> None:
         assert not cloud.holes, f"{device.name}: the cloud waits for what is not there: {cloud.holes}"
     if device.ledger.exact and not device.ledger.excused and not device.ledger.forgiven:
         assert cloud.missing == told, f"{device.name}: {cloud.missing} missing, {told} told, exactly"
-        if cloud.lost_facts_only:
-            assert len(gone) == told, f"{device.name}: {len(gone)} gone, {told} told, exactly"
+        if cloud.lost_facts_only:  # what a cut put left on the disk may have been evicted too
+            may = len(device.ledger.made.keys() - kept - cloud.at.keys())
+            assert len(gone) <= told <= len(gone) + may, f"{device.name}: {len(gone)} gone, {told} told, exactly"
 
 
 def _times(device: Device, cloud: Known) -> None:

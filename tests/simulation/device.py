@@ -84,7 +84,7 @@ class Device:
         """Dead, without closing anything; the next start is on `folder`."""
         self._broker.disconnect(self.name)
         self.ledger.dead(self.ledger.volatile, owed_by_memory(self.buffer),
-                         in_memory=self.buffer.refuge.memory is not None)
+                         in_memory=self.buffer.refuge.memory is not None or self.trouble != "")
         self.let_go()
         self.start(folder)
 
@@ -100,7 +100,7 @@ class Device:
             return True
         disk, to = self.buffer.refuge.disk, self.new_folder()
         before = self.ledger.volatile.copy(), owed_by_memory(self.buffer)
-        in_memory = self.buffer.refuge.memory is not None
+        in_memory = self.buffer.refuge.memory is not None or self.trouble != ""
         self._power.plan(self.folder, to, self.rng.randint(1, CUT_WITHIN))
         self._power.watch(disk)
         do()

@@ -98,7 +98,7 @@ class Ledger:
     def dead(self, volatile: set[int], owed: int, *, in_memory: bool) -> None:
         """A process has ended, and with it what it had in memory: facts, losses, and corrections the disk not took."""
         self.excused |= volatile
-        self.forgiven += owed
+        self.forgiven += owed + self.flipped * in_memory  # the cloud may know a gap whose loss the disk did not take
         self.volatile.clear()
         for each in self.made.values() if in_memory else ():
             each.unsure |= each.right_from is not None

@@ -24,8 +24,6 @@ def pool() -> Iterator[Executor]:
         yield pool
 
 
-@pytest.mark.xfail(strict=False, reason="known: a record that vanishes below what the cloud has ahead stalls its "
-                   "stream (seed 28), and losses of some salvages are told too low (seed 27)")
 @pytest.mark.timeout(max(600, SEEDS // 2))
 def test_thousand_seeds(pool: Executor) -> None:
     told = zip(range(SEEDS), pool.map(play, range(SEEDS), chunksize=10), strict=True)

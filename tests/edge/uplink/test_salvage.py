@@ -29,6 +29,9 @@ PAGE = 4096
 FILES = ("", "-wal", "-shm", ".streams", ".count")
 STATE = b"the state that the facts follow from" * 20
 
+# Whole files are among the examples: hypothesis warns of their length, not of the salvage.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 
 @dataclass(slots=True, repr=False)
 class Made:
@@ -39,6 +42,10 @@ class Made:
     lost: int = 0
     streams: set[str] = field(default_factory=set)
     deleted: dict[Name, bytes] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Short: Hypothesis shows it with each example that fails."""
+        return f"Made({self.path})"
 
     def copy(self, folder: Path) -> Path:
         """Files to damage."""
@@ -145,7 +152,6 @@ def test_a_damaged_header_costs_no_record(closed: Made, tmp_path: Path, offset: 
 
 @settings(max_examples=150)
 @given(st.integers(0, PAGE - 1), st.integers(1, 255))
-@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 def test_no_byte_of_the_first_page_costs_a_record(closed: Made, tmp_path_factory: pytest.TempPathFactory,
                                                   offset: int, mask: int) -> None:
     path = closed.copy(tmp_path_factory.mktemp("first"))
