@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import structlog
@@ -27,8 +28,7 @@ CREATE TABLE IF NOT EXISTS stream (
 CREATE TABLE IF NOT EXISTS snapshot (key TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS tally (
     id INTEGER PRIMARY KEY, records INTEGER NOT NULL, lost INTEGER NOT NULL, floor REAL NOT NULL,
-    committed REAL, last INTEGER NOT NULL) STRICT;
-INSERT OR IGNORE INTO tally VALUES (1, 0, 0, 0.0, NULL, 0);
+    committed REAL, last INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
 """
 UNTOLD = 1000
 """Records that may be put before the tally is written again."""
@@ -66,6 +66,11 @@ class Tally(msgspec.Struct, frozen=True):
     committed: float | None = None
     last: int = 0
 
+    @property
+    def row(self) -> tuple[float | None, ...]:
+        """As the file has it, with a checksum behind it: nobody counts again."""
+        return *msgspec.structs.astuple(self), crc32(msgspec.json.encode(self))
+
 
 class Disk:
     """One open file; safe between threads. `tally` changes inside a transaction and is written, or undone, with it."""
@@ -91,6 +96,7 @@ class Disk:
         self.db.execute("PRAGMA synchronous=FULL")
         self.db.execute("PRAGMA secure_delete=ON")  # what was deleted must not come back in a salvage
         self.db.executescript(_SCHEMA)
+        self.db.execute("INSERT OR IGNORE INTO tally VALUES (1, ?, ?, ?, ?, ?, ?)", Tally().row)
         if self.limits.quota:
             size = self.db.execute("PRAGMA page_size").fetchone()[0]
             self.db.execute(f"PRAGMA max_page_count={max(1, self.limits.quota // size)}")
@@ -158,8 +164,7 @@ class Disk:
         only_put = (new.lost, new.committed) == (before.lost, before.committed) and new.records >= before.records
         if new == before or (only_put and new.last - self._written.last < UNTOLD):
             return self._written
-        self.db.execute("UPDATE tally SET records = ?, lost = ?, floor = ?, committed = ?, last = ?",
-                        msgspec.structs.astuple(new))
+        self.db.execute("UPDATE tally SET records = ?, lost = ?, floor = ?, committed = ?, last = ?, crc = ?", new.row)
         return new
 
     @contextlib.contextmanager
@@ -208,10 +213,12 @@ class Disk:
 
 def read_tally(db: sqlite3.Connection, path: Path) -> Tally:
     """The tally, with the records that were put since it was written: at most `UNTOLD` and one commit's."""
-    row = db.execute("SELECT records, lost, floor, committed, last FROM tally").fetchone()
+    row = db.execute("SELECT records, lost, floor, committed, last, crc FROM tally").fetchone()
     if row is None:
         raise CorruptError(str(path), "its tally is missing", "it is salvaged")
-    tally = Tally(*row)
+    tally = Tally(*row[:-1])
+    if tally.row != row:
+        raise CorruptError(str(path), "its tally has a wrong checksum", "it is salvaged")
     more, last = db.execute("SELECT count(*), max(seq) FROM record WHERE seq > ?", (tally.last,)).fetchone()
     if not more:
         return tally

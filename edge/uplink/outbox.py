@@ -155,6 +155,8 @@ class Outbox:
             rows = db.execute("SELECT seq, body, crc, kind FROM record WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?",
                               (after, upto, most)).fetchall()
             bad = [row[0] for row in rows if checksum(row[0], row[3], row[1]) != row[2]]
+            if bad and any(one[0] >= other[0] for one, other in pairwise(rows)):  # a place is damaged, not a record
+                raise CorruptError(str(self.path), "its records are out of order", "it is salvaged")
             stream = stream_at(self._streams.all, rows[0][0]) if rows else None
             if stream is None:
                 return None
