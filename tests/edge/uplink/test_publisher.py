@@ -33,6 +33,8 @@ class Cloud:
         self._client.subscribe(f"{wire.ROOT}/{device}/up/+", qos=1)
         self._client.loop_start()
         assert subscribed.get(timeout=5)
+        here = wire.encode(wire.IngestState(online=True))  # the broker may remember workers of other tests as gone
+        self._client.publish(wire.ingest_topic(device), here, 1, True).wait_for_publish(5)
 
     def batch(self) -> tuple[mqtt.MQTTMessage, wire.Batch]:
         while True:
@@ -53,6 +55,7 @@ class Cloud:
         self._client.publish(wire.committed_topic(self._device), payload, 1, True).wait_for_publish(5)
 
     def close(self) -> None:
+        self._client.publish(wire.ingest_topic(self._device), b"", 1, True).wait_for_publish(5)
         self._client.disconnect()
         self._client.loop_stop()
 
