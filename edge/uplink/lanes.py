@@ -129,8 +129,6 @@ class Lanes:
         self._set(lane, found.last)
         if lane is Lane.BACKLOG:
             self.credit = max(0, self.credit - len(found.bodies))
-        else:
-            self._waits_since = None
 
     def committed(self, st: str, mark: int, ahead: Sequence[Range]) -> None:
         """The cloud has a stream up to `mark`, and the ranges above it."""
