@@ -42,6 +42,7 @@ def main() -> None:
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.on_message = answer
     client.on_socket_open = opened
+    client.will_set(wire.ingest_topic("bench"), b"", 1, True)  # killed, it must not be taken for one that listens
     client.connect("127.0.0.1", int(sys.argv[1]))
     client.subscribe(wire.ALL_UP + "+", 1)
     client.publish(wire.ingest_topic("bench"), wire.encode(wire.IngestState(online=True)), 1, True)

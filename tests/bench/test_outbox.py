@@ -56,7 +56,7 @@ def put_ours(outbox: Outbox, commits: int, each: int) -> None:
 @pytest.mark.parametrize(("commits", "each"), [(1500, 1), (400, 20), (150, 200), (60, 2000)])
 def test_put_against_bare_sqlite(tmp_path: Path, commits: int, each: int) -> None:
     ours, theirs = [], []
-    for turn in range(3):  # in turns, so that a slow moment of the disk hits both; the best of each counts
+    for turn in range(5):  # in turns, so that a slow moment of the disk hits both; the best of each counts
         db, outbox = bare(tmp_path / f"bare-{turn}.db"), Outbox(tmp_path / f"outbox-{turn}.db", limits=FREE)
         theirs.append(took(lambda db=db: put_bare(db, commits, each)))  # type: ignore[misc]  # bound now
         ours.append(took(lambda outbox=outbox: put_ours(outbox, commits, each)))  # type: ignore[misc]
