@@ -75,7 +75,8 @@ def read_status(data: Path) -> dict[str, Any]:
         "bytes": seen.bytes, "cap": state.cap, "free_bytes": free_bytes(data), "oldest": seen.oldest,
         "committed_to": seen.tally.committed, "runway_s": state.runway_s,
         "catch_up_s": state.catch_up_s if running else None, "backlog": state.backlog if running else None,
-        "lost": seen.tally.lost, "refused": state.refused, "clk": state.clk, "why": state.why if running else "",
+        "lost": seen.tally.lost, "refused": state.refused,
+        "clk": seen.streams[-1].stream.clk if seen.streams else state.clk, "why": state.why if running else "",
         "losses": [{"t": t, **msgspec.structs.asdict(loss)} for t, loss in looks.losses(outbox)],
     }
 

@@ -137,6 +137,7 @@ class Buffer:
     def close(self) -> None:
         """Let go; what is only in memory is tried once more on the disk, and else told as lost in the log."""
         refuge = self.refuge
+        refuge.look()
         refuge.try_disk(now=True)
         if refuge.memory is not None:
             log.error("records_lost_with_memory", records=refuge.memory.held().records, error=refuge.why)

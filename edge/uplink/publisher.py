@@ -152,6 +152,7 @@ class Publisher:
         self._trouble = text
 
     def _tell_state(self) -> None:
+        self._buffer.refuge.look()
         now = self._clock.monotonic()
         self._put.note(now, self._buffer.put_bytes)
         self._drain.note(now, self.sender.backlog_sent)

@@ -114,6 +114,13 @@ class Refuge:
             if self.memory is not None:
                 self.memory.turn(era, shift)
 
+    def look(self) -> None:
+        """Notice a file that vanished while nobody put anything, and make it anew with all it had."""
+        with self.lock:
+            if self.memory is None and self.disk is not None and not self.disk.disk.present():
+                self.to_memory(StoreError(str(self.path), "was moved or deleted while in use", "leave it where it is"))
+                self.try_disk(now=True)
+
     def try_disk(self, *, now: bool = False) -> None:
         """Move what memory has to the disk, once it is time and it takes it; a file that vanished is made anew."""
         with self.lock:

@@ -222,6 +222,20 @@ def test_a_folder_deleted_under_the_open_outbox_loses_nothing(buffer: Buffer, cl
     again.close()
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_folder_deleted_while_nothing_is_put_is_made_anew(buffer: Buffer, ends: bool) -> None:
+    buffer.put(facts(0, 7))
+    shutil.rmtree(buffer.folder)
+    if ends:
+        buffer.close()
+    else:
+        buffer.refuge.look()
+        assert buffer.refuge.why == ""
+    again = Outbox(buffer.folder / "outbox.db")
+    assert again.held().records == 7
+    again.close()
+
+
 def test_a_folder_deleted_and_not_to_be_made_again_keeps_all_readable(buffer: Buffer, clock: ManualClock) -> None:
     buffer.put(facts(0, 50))
     shutil.rmtree(buffer.folder)
