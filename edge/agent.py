@@ -23,7 +23,7 @@ import structlog
 from edge import wire
 from edge.clock import Clock, HonestClock, every
 from edge.errors import StoreError
-from edge.profile import CameraSettings, Profile
+from edge.profile import CameraSettings, Profile, lock_file
 from edge.readings import Reading, no_value
 from edge.report import Reporter, to_fact
 from edge.sensors import AnySettings, open_driver, quantities
@@ -44,7 +44,6 @@ log = structlog.get_logger(__name__)
 BATCH_WAIT_S = 0.2
 HUNG_S = 15.0
 BUILT = 1_764_547_200.0  # 2025-12-01: no reading of this program is older
-STATE_FILE = "state.json"
 Sink = Callable[[tuple[Reading, ...]], None]
 _states = msgspec.json.Decoder(dict[str, SlotState])
 
@@ -102,7 +101,7 @@ class Agent:
         self._queue: queue.Queue[tuple[Reading, ...]] = queue.Queue(10_000)
         detectors = load_detectors(profile)
         self._alone = hold_alone(profile.device.data)
-        self.buffer = Buffer(profile.device.data / "outbox.db", clock, terms=terms_of(profile))
+        self.buffer = Buffer(profile.device.outbox, clock, terms=terms_of(profile))
         if isinstance(clock, HonestClock):
             clock.begin(max(BUILT, self.buffer.tally.floor))
             self.buffer.turn(clock.era)
@@ -181,7 +180,7 @@ class Agent:
 
     def _note_state(self, state: wire.State) -> None:
         """What was told last, for `cornergrid-edge status`: it is another process."""
-        path = self._profile.device.data / STATE_FILE
+        path = self._profile.device.state
         try:
             part = path.with_suffix(".part")
             part.write_bytes(wire.encode(state))
@@ -214,7 +213,7 @@ def hold_alone(data: Path) -> IO[str] | None:
 
     None where the disk lets no file be made: readings are then kept in memory.
     """
-    path = data / "agent.lock"
+    path = lock_file(data)
     try:
         data.mkdir(parents=True, exist_ok=True)
         held = path.open("w", encoding="utf-8")

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from edge.profile import CameraSettings, Profile
 from edge.sensors import AnySettings, open_driver
 from edge.uplink.buffer import Buffer
 from edge.uplink.publisher import Publisher
+from edge.uplink.status import clock_time
 from edge.vision.camera import open_camera, redact
 from edge.vision.observe import count_facings, frame_quality
 
@@ -76,8 +76,7 @@ def _try(part: str, look: Callable[[], Outcome]) -> Outcome:
 
 def _clock(clock: Clock) -> Outcome:
     ok = clock.now() > EARLIEST
-    shown = datetime.fromtimestamp(clock.now(), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Outcome("clock", ok, shown,
+    return Outcome("clock", ok, clock_time(clock.now()),
                    "" if ok else "set it, or let it reach an NTP server")
 
 

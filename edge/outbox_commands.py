@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,15 +19,15 @@ from edge import profile as profiles
 from edge import wire
 from edge.clock import SystemClock
 from edge.errors import StoreError, WireError
+from edge.profile import lock_file
 from edge.uplink import look as looks
 from edge.uplink.salvage import salvage
-from edge.uplink.status import duration, free_bytes, size
+from edge.uplink.status import clock_time, duration, free_bytes, size
 from edge.uplink.streams import noted
 
 Where = Annotated[Path, typer.Argument(help="The device profile, TOML.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 EXIT_DAMAGED = 1
-OUTBOX, STATE, LOCK = "outbox.db", "state.json", "agent.lock"
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -50,7 +49,7 @@ def status(path: Where, as_json: AsJson = False) -> None:
     Example: `cornergrid-edge status /etc/cornergrid/shop.toml --json`
     """
     profile = profiles.load_profile(path)
-    found = read_status(profile.device.data)
+    found = read_status(profile.device)
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -61,11 +60,11 @@ def status(path: Where, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if not found["why"] else EXIT_DAMAGED)
 
 
-def read_status(data: Path) -> dict[str, Any]:
+def read_status(device: profiles.Device) -> dict[str, Any]:
     """What the outbox's file says now, and what the agent told last; times are Unix seconds."""
-    outbox = data / OUTBOX
+    outbox, data = device.outbox, device.data
     seen = looks.look(outbox)
-    told = _last_state(data / STATE)
+    told = _last_state(device.state)
     state = told.outbox if told and told.outbox is not msgspec.UNSET else wire.OutboxState()
     running = _is_running(data)
     return {
@@ -103,11 +102,6 @@ def rows_of(found: dict[str, Any], now: float) -> list[tuple[str, str]]:
     return [*rows, ("trouble", found["why"])] if found["why"] else rows
 
 
-def clock_time(t: float | None) -> str:
-    """`2026-11-25 14:32:07 UTC`, or a dash."""
-    return "-" if t is None else datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def _last_state(path: Path) -> wire.State | None:
     try:
         return wire.decode(path.read_bytes(), wire.State)
@@ -118,7 +112,7 @@ def _last_state(path: Path) -> wire.State | None:
 def _is_running(data: Path) -> bool:
     """Whether an agent holds the lock of the data folder."""
     try:
-        with (data / LOCK).open("r+", encoding="utf-8") as file:
+        with lock_file(data).open("r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -128,7 +122,7 @@ def _is_running(data: Path) -> bool:
 
 
 def _outbox_of(path: Path) -> Path:
-    return profiles.load_profile(path).device.data / OUTBOX
+    return profiles.load_profile(path).device.outbox
 
 
 def inspect(path: Where, as_json: AsJson = False) -> None:
@@ -167,7 +161,7 @@ def export(path: Where, target: Annotated[Path, typer.Argument(help="Where the J
           Progress(console=err, disable=not err.is_terminal, transient=True) as progress):
         task = progress.add_task("exporting", total=None)
         for n, (place, kind, body) in enumerate(looks.records(outbox), 1):  # told at the end
-            st, seq = looks.named(outbox, place, streams) or (None, None)
+            st, seq = looks.named(streams, place) or (None, None)
             line = {"place": place, "st": st, "seq": seq, "kind": kind, "record": msgspec.Raw(body)}
             file.write(msgspec.json.encode(line).decode() + "\n")
             if n % 1000 == 0:

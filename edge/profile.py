@@ -64,6 +64,21 @@ class Device(_Part):
     id: Name
     data: Path
 
+    @property
+    def outbox(self) -> Path:
+        """The outbox's file."""
+        return self.data / "outbox.db"
+
+    @property
+    def state(self) -> Path:
+        """What the agent told last of itself, for `cornergrid-edge status`."""
+        return self.data / "state.json"
+
+
+def lock_file(data: Path) -> Path:
+    """What the running agent holds locked."""
+    return data / "agent.lock"
+
 
 class Uplink(_Part):
     """The broker, and how patient to be with it."""

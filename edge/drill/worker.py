@@ -60,7 +60,7 @@ class Worker:
         self.buffer.turn(self.clock.era)
         link = Link(Address(DEVICE, "127.0.0.1", port, keepalive_s=1),
                     Pace(age_s=0.1, resend_s=2.0), Limits(reserve=0))
-        self.publisher = Publisher(link, self.buffer, self.clock, Voice(self._birth, doubtful=lambda: False),
+        self.publisher = Publisher(link, self.buffer, self.clock, Voice(self._birth),
                                    Backoff(base_s=0.2, cap_s=1.0))
         self._going, self._stop = threading.Event(), threading.Event()
 

@@ -186,21 +186,16 @@ class Disk:
 
     def used(self) -> int:
         """Bytes of the file that hold something."""
-        pages, free, size = self._pages()
+        pages, free, size = pages_of(self.db)
         return (pages - free) * size
 
     def room(self) -> int:
         """Bytes that may still be written: within the cap, and without touching the disk's reserve."""
-        pages, free, size = self._pages()
+        pages, free, size = pages_of(self.db)
         disk = os.statvfs(self.path.parent)
         may_grow = disk.f_bavail * disk.f_frsize - self.limits.reserve
         may_grow = max(may_grow, min(ALWAYS_BYTES, self.limits.cap) - pages * size, 0)
         return free * size + min(may_grow, self.limits.cap - pages * size)
-
-    def _pages(self) -> tuple[int, int, int]:
-        pages, free, size = (int(self.db.execute(f"PRAGMA {name}").fetchone()[0])
-                             for name in ("page_count", "freelist_count", "page_size"))
-        return pages, free, size
 
     def close(self) -> None:
         """Close the file."""
@@ -209,6 +204,13 @@ class Disk:
             if self._count is not None:
                 os.close(self._count)
                 self._count = None
+
+
+def pages_of(db: sqlite3.Connection) -> tuple[int, int, int]:
+    """Pages of the file, how many of them are free, and the bytes of each."""
+    pages, free, size = (int(db.execute(f"PRAGMA {name}").fetchone()[0])
+                         for name in ("page_count", "freelist_count", "page_size"))
+    return pages, free, size
 
 
 def read_tally(db: sqlite3.Connection, path: Path) -> Tally:

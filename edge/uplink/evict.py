@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edge.uplink.kept import Kind, glance
-from edge.wire import Fact, Loss, loss_of
+from edge.uplink.kept import Kind, glance, loss_in
+from edge.wire import Loss
 
 CHUNK = 2000
 FOLD = "fold"
@@ -97,8 +97,7 @@ class Room:
 
 def told_by(body: bytes) -> int:
     """How many records a loss record tells, which must be told anew where it goes itself; 0 for any other."""
-    seen = glance(body)
-    loss = loss_of(Fact(seen.n, seen.t, "", seen.vs))
+    loss = loss_in(glance(body))
     return loss.n if loss else 0
 
 

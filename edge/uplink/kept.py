@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from edge.wire import LOSS, Clk, Fact, Range, flow_of
+from edge.wire import LOSS, Clk, Fact, Loss, Range, flow_of, loss_of
 
 
 class Kind(IntEnum):
@@ -64,6 +64,11 @@ def glance(body: bytes) -> Glance:
         return _glance.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
         return Glance()
+
+
+def loss_in(seen: Glance) -> Loss | None:
+    """The loss that a record tells, or None where it tells none."""
+    return loss_of(Fact(seen.n, seen.t, "", seen.vs))
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,14 +79,8 @@ class Lanes:
         """Send again what is on its way."""
         for lane in lanes:
             if first := [each.first for each in self.sent if each.lane is lane]:
-                self._set(lane, min(first) - 1)
+                self.go_on(lane, min(first) - 1)
         self.sent = [each for each in self.sent if each.lane not in lanes]
-
-    def _set(self, lane: Lane, cursor: int) -> None:
-        if lane is Lane.LIVE:
-            self.live = cursor
-        else:
-            self.backlog = cursor
 
     def cursor(self, lane: Lane) -> tuple[int, int]:
         """Behind which place a lane goes on, and how many records one message of it may have."""
@@ -117,16 +111,19 @@ class Lanes:
             self._waits_since = now
         return hi - self.live >= self._pace.batch or now - self._waits_since >= self._pace.age_s
 
-    def skip(self, lane: Lane, place: int) -> None:
-        """Nothing up to `place` is there to be sent, or the cloud has it."""
-        self._set(lane, place)
+    def go_on(self, lane: Lane, place: int) -> None:
+        """From now on a lane sends what is behind `place`."""
+        if lane is Lane.LIVE:
+            self.live = place
+        else:
+            self.backlog = place
 
     def took(self, lane: Lane, found: Slice, mid: int, now: float) -> None:
         """A slice is on its way as message `mid`."""
         base = found.stream.base
         self.sent.append(Sent(lane, found.stream.st, found.first, found.last, found.first - base, found.last - base,
                               mid, now))
-        self._set(lane, found.last)
+        self.go_on(lane, found.last)
         if lane is Lane.BACKLOG:
             self.credit = max(0, self.credit - len(found.bodies))
 

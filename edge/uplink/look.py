@@ -8,14 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from edge.errors import StoreError
-from edge.uplink.disk import SQLITE_ERRORS, Tally, read_tally, store_error
-from edge.uplink.kept import Kind, Place, Stream, glance
+from edge.uplink.disk import SQLITE_ERRORS, Tally, pages_of, read_tally, store_error
+from edge.uplink.kept import Kind, Place, Stream, glance, loss_in
 from edge.uplink.pages import checksum, scan, wal_hides_commits
-from edge.uplink.streams import end_of, noted, stream_at
-from edge.wire import LOSS, Loss
+from edge.uplink.streams import end_of, read_streams, stream_at
+from edge.wire import Loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +73,15 @@ def look(path: Path) -> Look:
     with reading(path) as db:
         db.execute("BEGIN")
         tally = read_tally(db, path)
-        pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0]
-                             for name in ("page_count", "freelist_count", "page_size"))
+        pages, free, size = pages_of(db)
         boot = db.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()
-        streams = tuple(_streams(db))
+        streams = read_streams(db)
         last = db.execute("SELECT max(seq) FROM record").fetchone()[0] or 0
         first = db.execute("SELECT seq, body FROM record ORDER BY seq LIMIT 1").fetchone()
         looks = tuple(_look_at(db, stream, end_of(streams, stream, max(last, stream.base))) for stream in streams)
     of = stream_at(streams, first[0]) if first else None
     oldest = glance(first[1]).t + (of.shift if of else 0.0) if first else None
     return Look(tally, (pages - free) * size, int(boot[0]) if boot else 0, looks, oldest)
-
-
-def _streams(db: sqlite3.Connection) -> Iterator[Stream]:
-    names = Stream.__struct_fields__
-    for row in db.execute("SELECT base, st, boot, clk, w, m, shift FROM stream ORDER BY base"):
-        yield msgspec.convert(dict(zip(names, row, strict=True)), Stream)
 
 
 def _look_at(db: sqlite3.Connection, stream: Stream, end: int) -> StreamLook:
@@ -118,7 +109,7 @@ def losses(path: Path, most: int = 20) -> list[tuple[float, Loss]]:
         rows = db.execute("SELECT body FROM record WHERE kind = ? ORDER BY seq DESC LIMIT ?",
                           (int(Kind.EVENT), most)).fetchall()
     seen = [glance(row[0]) for row in rows]
-    return [(each.t, msgspec.json.decode(each.vs, type=Loss)) for each in seen if each.n == LOSS and each.vs]
+    return [(each.t, loss) for each in seen if (loss := loss_in(each)) is not None]
 
 
 def verify(path: Path) -> Verdict:
@@ -140,7 +131,7 @@ def verify(path: Path) -> Verdict:
     return Verdict(good, bad, counted, damaged, hidden)
 
 
-def named(path: Path, place: int, streams: tuple[Stream, ...]) -> tuple[str, int] | None:
+def named(streams: tuple[Stream, ...], place: int) -> tuple[str, int] | None:
     """Stream and sequence of a record; None where its stream is not known."""
-    stream = stream_at(streams or noted(path).streams, place)
+    stream = stream_at(streams, place)
     return (stream.st, place - stream.base) if stream else None

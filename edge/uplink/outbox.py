@@ -8,6 +8,8 @@ more room; then a loss record says so.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -110,9 +112,8 @@ class Outbox:
     def _commit_waiting(self) -> None:
         group = [self._waiting.popleft() for _ in range(len(self._waiting))]
         coming = sum(sum(map(len, each.bodies)) for each in group)
-        last, sweep = self.rows.last, self.rows.sweep
         try:
-            with self.disk.transaction() as db:
+            with all_or_nothing(self.disk, self.rows, self._streams) as db:
                 self.rows.make_room(db, coming, frozenset(stream.base for stream in self._streams.all))
                 for each in group:
                     self.rows.insert(db, each.kinds, each.bodies, each.newest)
@@ -120,9 +121,7 @@ class Outbox:
                 if snapshots := [each.snapshot for each in group if each.snapshot is not None]:
                     db.execute(_KEEP_SNAPSHOT, (seal(snapshots[-1]),))
             self.put_bytes += coming
-            self._streams.note_lost(self.disk.tally.lost)
         except BaseException as error:  # noqa: BLE001  # whatever it was: no one who waits may believe it was kept
-            self.rows.last, self.rows.sweep = last, sweep
             for each in group:
                 each.error = error
         for each in group:
@@ -133,15 +132,10 @@ class Outbox:
 
         That is what was kept since the boot `since`: this start, unless a salvage has opened a second file in it.
         """
-        streams = self._streams.all
-        try:
-            with self.disk.transaction() as db:
-                if shift is not None:
-                    self._streams.correct(db, self.since, shift)
-                self._streams.add(db, [mint(self.rows.last, self.boot, era)])
-        except BaseException:
-            self._streams.restore(streams)
-            raise
+        with all_or_nothing(self.disk, self.rows, self._streams) as db:
+            if shift is not None:
+                self._streams.correct(db, self.since, shift)
+            self._streams.add(db, [mint(self.rows.last, self.boot, era)])
 
     def snapshot(self) -> bytes | None:
         """The state that was last committed with facts, or None on a fresh disk."""
@@ -175,16 +169,13 @@ class Outbox:
         gaps = self.rows.unexplained([gap for gap in gaps if not any(gap[0] <= place <= gap[1] for place in bad)])
         if not bad and not gaps:
             return False
-        last, sweep = self.rows.last, self.rows.sweep
         try:
-            with self.disk.transaction() as db:
+            with all_or_nothing(self.disk, self.rows, self._streams) as db:
                 if gaps:
                     self.rows.vanished(db, gaps)
                 if bad:
                     self.rows.write_off(db, bad)
-            self._streams.note_lost(self.disk.tally.lost)
         except StoreError as error:
-            self.rows.last, self.rows.sweep = last, sweep
             if isinstance(error, CorruptError):
                 raise
             self._untold.update(bad)
@@ -252,36 +243,46 @@ class Outbox:
 
         `lost` of them could not be saved, `lost_before` were told as lost long ago. All or nothing, as `put`.
         """
-        last, sweep, before, found, newest, floor = self.rows.last, self.rows.sweep, self._streams.all, 0, 0, 0.0
-        try:
-            with self.disk.transaction() as db:
-                for row in rows:
-                    db.execute("INSERT OR REPLACE INTO record VALUES (?,?,?,?)",
-                               (row[0], row[1], checksum(*row), row[2]))
-                    newest, floor = max(newest, row[0]), max(floor, glance(row[2]).t)
-                    found += 1
-                self.rows.last = max([last, newest, *(stream.base for stream in streams)])
-                self.rows.sweep = msgspec.structs.replace(sweep, told=max(sweep.told, self.rows.last))
-                self.rows.keep_sweep(db)
-                tally = self.disk.tally
-                self.disk.count(records=tally.records + found, floor=max(tally.floor, floor), last=self.rows.last)
-                self.boot = max([self.boot, *(stream.boot for stream in streams)])
-                db.execute(_KEEP_BOOT, (str(self.boot),))
-                self._streams.add(db, [*streams, mint(self.rows.last, self.boot, era)])
-                self.disk.count(lost=self.disk.tally.lost + lost_before)
-                if lost:
-                    self.rows.lose(db, [Loss(why="damaged", what="unknown", n=lost)], held=False)
-                if snapshot is not None:
-                    db.execute(_KEEP_SNAPSHOT, (seal(snapshot),))
-        except BaseException:
-            self.rows.last, self.rows.sweep = last, sweep
-            self._streams.restore(before)
-            raise
-        self._streams.note_lost(self.disk.tally.lost)
+        found, newest, floor = 0, 0, 0.0
+        with all_or_nothing(self.disk, self.rows, self._streams) as db:
+            for row in rows:
+                db.execute("INSERT OR REPLACE INTO record VALUES (?,?,?,?)", (row[0], row[1], checksum(*row), row[2]))
+                newest, floor = max(newest, row[0]), max(floor, glance(row[2]).t)
+                found += 1
+            self.rows.last = max([self.rows.last, newest, *(stream.base for stream in streams)])
+            self.rows.sweep = msgspec.structs.replace(
+                self.rows.sweep, told=max(self.rows.sweep.told, self.rows.last))
+            self.rows.keep_sweep(db)
+            tally = self.disk.tally
+            self.disk.count(records=tally.records + found, floor=max(tally.floor, floor), last=self.rows.last,
+                            lost=tally.lost + lost_before)
+            self.boot = max([self.boot, *(stream.boot for stream in streams)])
+            db.execute(_KEEP_BOOT, (str(self.boot),))
+            self._streams.add(db, [*streams, mint(self.rows.last, self.boot, era)])
+            if lost:
+                self.rows.lose(db, [Loss(why="damaged", what="unknown", n=lost)], held=False)
+            if snapshot is not None:
+                db.execute(_KEEP_SNAPSHOT, (seal(snapshot),))
 
     def close(self) -> None:
         """Close the file; everything that was put stays."""
         self.disk.close()
+
+
+@contextlib.contextmanager
+def all_or_nothing(disk: Disk, rows: Rows, streams: Streams) -> Iterator[sqlite3.Connection]:
+    """A transaction; where it fails, what is remembered of rows and streams goes back with what is in the file."""
+    with disk.lock:
+        last, sweep, before, whole = rows.last, rows.sweep, streams.all, False
+        try:
+            with disk.transaction() as db:
+                yield db
+            whole = True
+        finally:
+            if not whole:
+                rows.last, rows.sweep = last, sweep
+                streams.restore(before)
+        streams.note_lost(disk.tally.lost)
 
 
 def slice_of(stream: Stream, first: int, rows: Sequence[tuple[int, bytes, int, int]]) -> Slice | None:

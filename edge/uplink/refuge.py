@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -158,15 +159,14 @@ class Refuge:
         except OSError as error:
             raise store_error(self.path, error) from error
         disk = open_outbox(self.path, self.era, self._terms.limits)
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(disk.close)
             if old is not None:
                 disk.adopt(old.streams(), old.export(), self.era, lost_before=old.disk.tally.lost,
                            snapshot=old.snapshot())
                 disk.since = old.since
                 old.close()
-        except BaseException:
-            disk.close()
-            raise
+            undo.pop_all()
         if self.memory is not None and self.memory.streams()[0].base < disk.rows.last:
             self.memory.move(disk.rows.last + APART)
         self.moves += 1

@@ -15,7 +15,7 @@ import structlog
 
 from edge.clock import Era
 from edge.errors import CorruptError, StoreError
-from edge.uplink.disk import Limits, count_file, counted, read_tally
+from edge.uplink.disk import Counted, Limits, count_file, counted, read_tally
 from edge.uplink.kept import Place, Stream
 from edge.uplink.outbox import Outbox, unseal
 from edge.uplink.pages import scan, wal_hides_commits
@@ -86,9 +86,8 @@ def salvage(path: Path, limits: Limits = Limits()) -> Path:
     fresh = path.with_name(f"{path.name}.salvaging")
     for left in (*(fresh.with_name(fresh.name + suffix) for suffix in _WITH), beside(fresh), count_file(fresh)):
         left.unlink(missing_ok=True)
-    records, snapshot = _told(path)
-    notes = noted(path)
-    noted_count = counted(path)
+    notes, noted_count = noted(path), counted(path)
+    records, snapshot = _told(path, noted_count)
     save = Salvaged(notes.streams, noted_count.lo if noted_count else 0)
     outbox = Outbox(fresh, None, limits)
     try:
@@ -134,9 +133,8 @@ def _free_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.unreadable-{n}")
 
 
-def _told(path: Path) -> tuple[int | None, bytes | None]:
+def _told(path: Path, noted_count: Counted | None) -> tuple[int | None, bytes | None]:
     """How many records a damaged file holds, by its own word or the note beside it, and the stock's state."""
-    noted_count = counted(path)
     records = noted_count.records if noted_count else None
     snapshot: bytes | None = None
     try:

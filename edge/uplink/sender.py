@@ -109,7 +109,7 @@ class Sender:
         stream = stream_at(self._buffer.streams(), held.lo)
         if stream is not None:
             lanes.known.pop(stream.st, None)
-        lanes.skip(Lane.LIVE, held.lo - 1)
+        lanes.go_on(Lane.LIVE, held.lo - 1)
 
     def _send(self, transport: Transport, lane: Lane, hi: int, now: float) -> bool:
         upto = hi if lane is Lane.LIVE else self.lanes.split
@@ -117,7 +117,7 @@ class Sender:
         after = self._past_known(after)
         found = self._buffer.peek(after, most, upto)
         if found is None:
-            self.lanes.skip(lane, max(after, upto))
+            self.lanes.go_on(lane, max(after, upto))
             return False
         payload = self._payload(found, lane)
         while len(payload) > transport.most_bytes and len(found.bodies) > 1:

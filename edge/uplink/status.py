@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.uplink.disk import Limits
@@ -59,6 +60,11 @@ def catch_up_s(backlog: int, sent_rate: float | None) -> float | None:
     if not backlog:
         return 0.0
     return backlog / sent_rate if sent_rate and sent_rate > 0 else None
+
+
+def clock_time(t: float | None) -> str:
+    """`2026-11-25 14:32:07 UTC`, or a dash."""
+    return "-" if t is None else datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def duration(seconds: float | None) -> str:

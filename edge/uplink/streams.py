@@ -44,6 +44,13 @@ def end_of(streams: Iterable[Stream], stream: Stream, last: int) -> int:
     return next((other.base for other in streams if other.base > stream.base), last)
 
 
+def read_streams(db: sqlite3.Connection) -> tuple[Stream, ...]:
+    """The streams that a file has, by their base; ValueError where a row is none."""
+    rows = db.execute("SELECT base, st, boot, clk, w, m, shift FROM stream ORDER BY base").fetchall()
+    names = Stream.__struct_fields__
+    return tuple(msgspec.convert(dict(zip(names, row, strict=True)), Stream) for row in rows)
+
+
 class Streams:
     """The streams that have records, by their base, and the one that is written now."""
 
@@ -55,9 +62,7 @@ class Streams:
 
     def load(self, db: sqlite3.Connection) -> None:
         """As the file has them."""
-        rows = db.execute("SELECT base, st, boot, clk, w, m, shift FROM stream ORDER BY base").fetchall()
-        names = Stream.__struct_fields__
-        self.all = tuple(msgspec.convert(dict(zip(names, row, strict=True)), Stream) for row in rows)
+        self.all = read_streams(db)
 
     def forget_empty(self, db: sqlite3.Connection, last: int) -> None:
         """Drop the oldest, as long as they have no record left; behind one that has, they mark where it ends."""

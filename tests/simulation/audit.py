@@ -97,12 +97,14 @@ def _streams(cloud: sqlite3.Connection, known: dict[str, Known]) -> None:
 def _accounted(device: Device, cloud: Known) -> None:
     """Every fact that was kept is in the cloud, in its quarantine, excused, or told as lost."""
     kept = {each.number for each in device.ledger.made.values() if each.kept}
-    assert cloud.at.keys() <= device.ledger.made.keys(), f"{device.name}: {cloud.at.keys() - device.ledger.made.keys()} never was"  # noqa: E501
+    invented = cloud.at.keys() - device.ledger.made.keys()
+    assert not invented, f"{device.name}: {invented} never was"
     gone = kept - cloud.at.keys() - cloud.refused - device.ledger.excused
     told = cloud.lost + device.ledger.forgiven
     assert len(gone) <= told, f"{device.name}: {len(gone)} gone, {told} told: {sorted(gone)[:20]}"
     assert cloud.missing <= told, f"{device.name}: {cloud.missing} missing, {told} told"
-    if not device.ledger.excused and not device.ledger.flipped:  # a stream whose last record is spoilt cannot tell its end  # noqa: E501
+    # A stream whose last record is spoilt cannot tell its end.
+    if not device.ledger.excused and not device.ledger.flipped:
         assert not cloud.holes, f"{device.name}: the cloud waits for what is not there: {cloud.holes}"
     if device.ledger.exact and not device.ledger.excused and not device.ledger.forgiven:
         assert cloud.missing == told, f"{device.name}: {cloud.missing} missing, {told} told, exactly"

@@ -334,8 +334,7 @@ def test_a_close_that_cannot_save_memory_leaves_the_disk_as_it_was(buffer: Buffe
     again.close()
 
 
-def test_a_commit_is_waited_for_together_and_each_put_returns_behind_its_own(
-        buffer: Buffer, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_a_commit_is_waited_for_together_and_each_put_returns_behind_its_own(buffer: Buffer) -> None:
     disk = disk_of(buffer)
     commits: list[str] = []
     disk.disk.db.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
@@ -453,7 +452,7 @@ def test_a_count_that_cannot_be_noted_is_no_failed_put(buffer: Buffer, monkeypat
     assert values_of(buffer) == [float(i) for i in range(6)]
 
 
-def test_a_turn_that_fails_leaves_no_stream_behind(buffer: Buffer, clock: ManualClock, tmp_path: Path) -> None:  # noqa: ARG001
+def test_a_turn_that_fails_leaves_no_stream_behind(buffer: Buffer) -> None:
     buffer.put(facts(0, 3))
     disk = disk_of(buffer)
     before = disk.streams()
@@ -546,7 +545,8 @@ def test_damage_met_while_memory_returns_is_salvaged_too(buffer: Buffer, clock: 
     buffer.put(facts(5, 5))
     before = everything(buffer)
     disk, real = disk_of(buffer), Outbox.adopt
-    monkeypatch.setattr(Outbox, "adopt", lambda self, *args, **kw: corrupt() if self is disk else real(self, *args, **kw))  # noqa: E501
+    monkeypatch.setattr(
+        Outbox, "adopt", lambda self, *args, **kw: corrupt() if self is disk else real(self, *args, **kw))
     back(buffer, clock)
     buffer.put([])
     clock.advance(6.0)

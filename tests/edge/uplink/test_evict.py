@@ -122,7 +122,8 @@ def test_every_clean_up_tells_what_is_gone_in_the_same_transaction(outbox: Outbo
     assert sum(loss.n for loss in losses(everything(outbox).values())) == lost
 
 
-def test_a_loss_names_a_span_that_holds_every_time_that_is_gone(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: E501
+def test_a_loss_names_a_span_that_holds_every_time_that_is_gone(outbox: Outbox,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evict, "CHUNK", 10)
     times = [T0 + offset for offset in (50, 0, 99, 20, 70, 5, 60, 30, 10, 40)]
     outbox.put([fact(float(i), t=t) for i, t in enumerate(times)])
@@ -269,5 +270,6 @@ def test_what_is_folded_is_inside_a_run_of_equal_readings(records: list[tuple[st
     for name in {name for name, _, _ in records}:
         mine = [row for row in rows if row[1] == Kind.READING and glance(row[2]).n == name]
         says = [glance(row[2]).says for row in mine]
-        expected += [row for i, row in enumerate(mine) if 0 < i < len(mine) - 1 and says[i - 1] == says[i] == says[i + 1]]  # noqa: E501
+        expected += [row for i, row in enumerate(mine)
+                     if 0 < i < len(mine) - 1 and says[i - 1] == says[i] == says[i + 1]]
     assert repeats(rows) == sorted(expected)
