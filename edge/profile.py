@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from edge.errors import ConfigError, Problem
-from edge.sensors import AnySettings
+from edge.sensors import AnySettings, weighs
 from edge.sensors.driver import KILOGRAMS as KILOGRAMS  # noqa: PLC0414  # also the virtual shop's table
 
 
@@ -235,7 +235,7 @@ def _contradictions(profile: Profile) -> Iterator[Problem]:
     yield from _repeated("sensors", [sensor.name for sensor in profile.sensors]
                          + [camera.name for camera in profile.cameras])
     yield from _repeated("slots", [slot.name for slot in profile.slots])
-    scales = {sensor.name for sensor in profile.sensors if sensor.driver != "modbus"}
+    scales = {sensor.name for sensor in profile.sensors if weighs(sensor)}
     cameras = {camera.name for camera in profile.cameras}
     on_pan: dict[str, str] = {}
     for i, slot in enumerate(profile.slots):

@@ -22,6 +22,7 @@ class Reading:
         value: Decimal at the device's own increment, or bool for a contact.
         unit: IANA SenML unit, `kg`, `Cel`, `%RH`, `count`; empty for a bool.
         quality: `ok`, `unstable` or `bad:<reason>`.
+        net: a weight from which the scale itself has taken a tare.
     """
 
     sensor: str
@@ -30,6 +31,7 @@ class Reading:
     value: Decimal | bool | None
     unit: str = ""
     quality: str = OK
+    net: bool = False
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.quality == OK):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import threading
 import tty
 from collections.abc import Callable
 from pathlib import Path
+
+_SPEEDS = {getattr(termios, f"B{rate}"): rate for rate in (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200)}
 
 
 class PtyPort:
@@ -37,6 +40,11 @@ class PtyPort:
                 os.write(self._master, data)
             except BlockingIOError:
                 return
+
+    def baudrate(self) -> int:
+        """The speed at which the agent's end is set up: a pseudo-terminal keeps it, though it means nothing to it."""
+        with self._lock:
+            return 0 if self._thread is None else _SPEEDS.get(termios.tcgetattr(self._slave)[5], 0)
 
     def unplug(self) -> None:
         """Take the device away: the agent's end fails and the path is gone."""

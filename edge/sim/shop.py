@@ -20,7 +20,8 @@ from edge.sim.camera import MjpegCamera
 from edge.sim.fridge import Fridge
 from edge.sim.packs import Frame
 from edge.sim.rs485 import Rs485Line, waveshare_io_8ch, xy_md02
-from edge.sim.scale import ToledoScale
+from edge.sim.scale import SimScale
+from edge.sim.scales import VOICES
 from edge.sim.scene import Scene
 from edge.sim.story import HABITS, Arm, DoorClosed, DoorOpened, Event, Habits, Move, change, story
 from edge.sim.truth import TruthFile
@@ -49,7 +50,7 @@ class VirtualShop:
         self._fridge = Fridge(clock.now())
         self._arm: Arm | None = None
         self._stop = threading.Event()
-        self.scales: dict[str, ToledoScale] = {}
+        self.scales: dict[str, SimScale] = {}
         self.lines: dict[str, Rs485Line] = {}
         self.cameras: dict[str, MjpegCamera] = {}
         self._truth: TruthFile | None = None
@@ -126,9 +127,11 @@ class VirtualShop:
         for sensor in self._profile.sensors:
             if sensor.driver == "modbus":
                 on_line[sensor.port].append(_modbus(self, sensor.name, sensor.device, sensor.address))
-            elif sensor.driver == "toledo-8217":
+            elif sensor.driver in VOICES:
                 rng = random.Random(f"{self._seed}/{sensor.name}")
-                self.scales[sensor.name] = ToledoScale(Path(sensor.port), sensor.unit, self._clock, rng)
+                unit = sensor.shown_unit() or "kg"
+                self.scales[sensor.name] = SimScale(
+                    Path(sensor.port), VOICES[sensor.driver](), unit, self._clock, rng)
             else:
                 raise _cannot(sensor.name, sensor.driver)
         for port, devices in on_line.items():
@@ -194,4 +197,4 @@ def _modbus(shop: VirtualShop, name: str, device: str, address: int) -> SimDevic
 def _cannot(name: str, what: str) -> ConfigError:
     return ConfigError("virtual shop", (Problem(
         f"sensors.{name}", f"a virtual shop has no {what}",
-        "it has toledo-8217, and modbus with xy-md02 or waveshare-io-8ch"),))
+        f"it has {', '.join(VOICES)}, and modbus with xy-md02 or waveshare-io-8ch"),))

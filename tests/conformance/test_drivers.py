@@ -13,24 +13,32 @@ from edge.clock import SystemClock
 from edge.errors import SensorError
 from edge.sensors import DRIVERS, open_driver, quantities
 from edge.sensors.driver import Driver
-from tests.edge.sensors.serial_bench import Adapter, Answer, replies, silent
+from tests.conformance.scale_file import load
+from tests.edge.sensors.serial_bench import Adapter, replies
 
 
 @dataclass(frozen=True)
 class Case:
-    """One driver's settings, and one good exchange on its line."""
+    """One driver's settings, what its device is asked and answers (an empty key: says unasked), and the last answer."""
 
     settings: dict[str, Any]
-    request: bytes
+    exchange: dict[bytes, bytes]
     reply: bytes
 
 
-CASES = {
-    "toledo-8217": Case({"unit": "kg", "timeout_s": 0.1}, b"W", b"\x0201.234\r"),
+XY_MD02 = bytes.fromhex("01 04 04 01 31 02 22 2A CE")
+OTHERS = {
     "modbus": Case({"device": "xy-md02", "address": 1, "timeout_s": 0.1},
-                   bytes.fromhex("01 04 00 01 00 02 20 0B"), bytes.fromhex("01 04 04 01 31 02 22 2A CE")),
+                   {bytes.fromhex("01 04 00 01 00 02 20 0B"): XY_MD02}, XY_MD02),
 }
 pytestmark = pytest.mark.timeout(20)
+
+
+def case_of(driver: str) -> Case:
+    if driver in OTHERS:
+        return OTHERS[driver]
+    file = load(driver)
+    return Case(file.settings | {"timeout_s": 0.1}, file.exchange, file.reply)
 
 
 @dataclass
@@ -41,18 +49,21 @@ class Bench:
     adapter: Adapter
     settings: Any
 
-    def good(self) -> Answer:
-        return replies({self.case.request: self.case.reply})
+    def say(self, reply: bytes) -> None:
+        """From now on the device's last answer is this."""
+        table = {ask: reply if answer == self.case.reply else answer for ask, answer in self.case.exchange.items()}
+        self.adapter.unasked = table.pop(b"", b"")
+        self.adapter.answer = replies(table)
 
 
 @pytest.fixture(params=DRIVERS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    case = CASES[request.param]
+    case = case_of(request.param)
     adapter = Adapter(tmp_path / "port")
     settings = DRIVERS[request.param].settings.model_validate(
         case.settings | {"name": "sensor-1", "driver": request.param, "port": str(adapter.path)})
     made = Bench(case, adapter, settings)
-    adapter.answer = made.good()
+    made.say(case.reply)
     yield made
     adapter.unplug()
 
@@ -78,23 +89,23 @@ def test_a_good_answer_gives_every_quantity_that_was_promised(bench: Bench, driv
 
 
 def test_silence_is_no_answer_and_not_zero(bench: Bench, driver: Driver) -> None:
-    bench.adapter.answer = silent
+    bench.say(b"")
 
     assert reason(driver) == "no_answer"
 
 
 @pytest.mark.parametrize("noise", [b"\x00" * 9, b"\xff" * 400, b"hello\r\n" * 20, bytes(range(256))])
 def test_garbage_is_no_value_and_the_next_good_answer_counts(bench: Bench, driver: Driver, noise: bytes) -> None:
-    bench.adapter.answer = lambda _: noise
+    bench.say(noise)
     assert reason(driver) in ("bad_frame", "truncated", "no_answer")
-    bench.adapter.answer = bench.good()
+    bench.say(bench.case.reply)
 
     assert {reading.quality for reading in driver.read()} == {"ok"}
 
 
 def test_every_truncation_of_an_answer_is_no_value(bench: Bench, driver: Driver) -> None:
     for length in range(1, len(bench.case.reply)):
-        bench.adapter.answer = replies({bench.case.request: bench.case.reply[:length]})
+        bench.say(bench.case.reply[:length])
         assert reason(driver) in ("bad_frame", "truncated")
 
 

@@ -24,10 +24,14 @@ def silent(_: bytes) -> bytes:
 
 
 class Adapter:
-    """A serial adapter under a stable path; `answer(bytes heard)` gives the bytes that the device sends back."""
+    """A serial adapter under a stable path.
+
+    `answer(bytes heard)` gives the bytes that the device sends back; `unasked` it says every 20 ms by itself.
+    """
 
     def __init__(self, path: Path, answer: Answer = silent) -> None:
         self.path, self.answer = path, answer
+        self.unasked = b""
         self._fds: tuple[int, ...] = ()
         self._thread: threading.Thread | None = None
         self.plug()
@@ -59,11 +63,11 @@ class Adapter:
 
     def _serve(self, master: int, quit_read: int) -> None:
         while True:
-            ready, _, _ = select.select([master, quit_read], [], [])
+            ready, _, _ = select.select([master, quit_read], [], [], 0.02 if self.unasked else None)
             if quit_read in ready:
                 return
             with suppress(BlockingIOError):
-                os.write(master, self.answer(os.read(master, 256)))
+                os.write(master, self.answer(os.read(master, 256)) if ready else self.unasked)
 
 
 def replies(table: dict[bytes, bytes]) -> Answer:

@@ -12,8 +12,9 @@ import pytest
 import serial
 
 from edge.clock import ManualClock, SystemClock
-from edge.sensors import toledo_8217
-from edge.sim.scale import SETTLE_S, ToledoScale, weight_frame
+from edge.sensors import open_driver, toledo_8217
+from edge.sim.scale import SETTLE_S, SimScale
+from edge.sim.scales.toledo_8217 import Toledo8217, weight_frame
 from edge.sim.serial import PtyPort
 
 
@@ -23,20 +24,20 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def scale(tmp_path: Path, clock: ManualClock) -> Iterator[ToledoScale]:
-    scale = ToledoScale(tmp_path / "pty" / "scale-1", "kg", clock, random.Random(7))
+def scale(tmp_path: Path, clock: ManualClock) -> Iterator[SimScale]:
+    scale = SimScale(tmp_path / "pty" / "scale-1", Toledo8217(), "kg", clock, random.Random(7))
     yield scale
     scale.close()
 
 
-def ask(scale: ToledoScale, request: bytes = b"W") -> bytes:
+def ask(scale: SimScale, request: bytes = b"W") -> bytes:
     assert scale.port.link is not None
     with serial.Serial(str(scale.port.link), timeout=5) as port:
         port.write(request)
         return bytes(port.read_until(b"\r"))
 
 
-def test_it_answers_motion_after_a_change_and_the_weight_once_it_settled(scale: ToledoScale,
+def test_it_answers_motion_after_a_change_and_the_weight_once_it_settled(scale: SimScale,
                                                                          clock: ManualClock) -> None:
     assert ask(scale) == b"\x0200.000\r"
     scale.put(Decimal("6.25"))
@@ -47,7 +48,7 @@ def test_it_answers_motion_after_a_change_and_the_weight_once_it_settled(scale: 
     assert ask(scale) == b"\x0206.250\r"
 
 
-def test_it_echoes_between_e_and_f_and_hears_seven_bits(scale: ToledoScale) -> None:
+def test_it_echoes_between_e_and_f_and_hears_seven_bits(scale: SimScale) -> None:
     assert ask(scale, b"EW\r") == b"\x02E\r"
     assert ask(scale, b"\r") in {b"W\r", b"\r"}  # what stood in the line before this opening may be gone
     assert ask(scale, b"FW") == b"\x0200.000\r"
@@ -65,15 +66,15 @@ def test_frames(weight: str, unit: str, frame: bytes) -> None:
     assert weight_frame(Decimal(weight), unit) == frame
 
 
-def test_the_agents_driver_reads_it(scale: ToledoScale, clock: ManualClock) -> None:
+def test_the_agents_driver_reads_it(scale: SimScale, clock: ManualClock) -> None:
     settings = toledo_8217.Settings(name="scale-1", driver="toledo-8217", port=str(scale.port.link), unit="kg",
                                     timeout_s=5)
-    driver = toledo_8217.open_driver(settings, SystemClock())
+    driver = open_driver(settings, SystemClock())
     try:
         scale.put(Decimal("0.750"))
         assert [(reading.value, reading.quality) for reading in driver.read()] == [(None, "unstable")]
         clock.advance(SETTLE_S)
-        assert [reading.value for reading in driver.read()] == [Decimal("0.750")]
+        assert [reading.value for reading in driver.read()] == [Decimal("0.750"), False]
     finally:
         driver.close()
 
