@@ -27,7 +27,8 @@ from edge.profile import CameraSettings, Profile, lock_file
 from edge.readings import Reading, no_value
 from edge.report import Reporter, to_fact
 from edge.sensors import AnySettings, open_driver, quantities
-from edge.sensors.sampler import Sampler
+from edge.sensors.ports import identity
+from edge.sensors.sampler import Sampler, Watched
 from edge.stock import Plan, SlotState, resume, step, tick, turned
 from edge.uplink.buffer import Buffer
 from edge.uplink.disk import Limits
@@ -42,7 +43,6 @@ from edge.vision.watch import CameraWatch
 
 log = structlog.get_logger(__name__)
 BATCH_WAIT_S = 0.2
-HUNG_S = 15.0
 BUILT = 1_764_547_200.0  # 2025-12-01: no reading of this program is older
 Sink = Callable[[tuple[Reading, ...]], None]
 _states = msgspec.json.Decoder(dict[str, SlotState])
@@ -139,9 +139,7 @@ class Agent:
 
     def statuses(self) -> dict[str, str]:
         """How each sensor and camera is doing: `ok`, a reason, or `hung`."""
-        now = self._clock.monotonic()
-        return {sampler.name: "hung" if now - sampler.beat > HUNG_S else sampler.status()
-                for sampler in self.samplers}
+        return {sampler.name: sampler.status() for sampler in self.samplers}
 
     def _next_readings(self) -> list[Reading]:
         """The readings that wait, or those of the next moment: one commit serves them all."""
@@ -269,11 +267,11 @@ def build_samplers(profile: Profile, clock: Clock, sink: Sink, detectors: dict[s
 
 def _sensor_sampler(settings: AnySettings, clock: Clock, sink: Sink) -> Sampler:
     measured = quantities(settings)
-    return Sampler(
+    return Sampler(Watched(
         name=settings.name, open=lambda: open_driver(settings, clock),
         failed=lambda reason: tuple(
             no_value(settings.name, quantity, clock.now(), reason, unit) for quantity, unit in measured),
-        sink=sink, period_s=settings.period_s, clock=clock)
+        period_s=settings.period_s, identity=lambda: identity(settings.port)), sink, clock)
 
 
 def regions_of(camera: str, profile: Profile) -> tuple[Region, ...]:
@@ -283,9 +281,9 @@ def regions_of(camera: str, profile: Profile) -> tuple[Region, ...]:
 
 def _camera_sampler(camera: CameraSettings, profile: Profile, clock: Clock, sink: Sink, detector: Detector) -> Sampler:
     regions = regions_of(camera.name, profile)
-    return Sampler(
+    return Sampler(Watched(
         name=camera.name,
         open=lambda: CameraWatch(camera.name, camera.source, detector, regions, clock),
         failed=lambda reason: tuple(
             no_value(camera.name, f"facings/{region.slot}", clock.now(), reason, "count") for region in regions),
-        sink=sink, period_s=camera.period_s, clock=clock)
+        period_s=camera.period_s), sink, clock)

@@ -19,19 +19,21 @@ class Reading:
         sensor: the profile's name of the sensor or camera, `scale-1`.
         quantity: what was measured, `weight`, `temperature`, `open`, `facings/A1`.
         t: event time, Unix seconds.
-        value: Decimal at the device's own increment, or bool for a contact.
-        unit: IANA SenML unit, `kg`, `Cel`, `%RH`, `count`; empty for a bool.
+        value: Decimal at the device's own increment, bool for a contact, words for a sensor's health.
+        unit: IANA SenML unit, `kg`, `Cel`, `%RH`, `count`; empty for a bool or words.
         quality: `ok`, `unstable` or `bad:<reason>`.
         net: a weight from which the scale itself has taken a tare.
+        sd: standard deviation of a number, in its unit, where the sensor knows it.
     """
 
     sensor: str
     quantity: str
     t: float
-    value: Decimal | bool | None
+    value: Decimal | bool | str | None
     unit: str = ""
     quality: str = OK
     net: bool = False
+    sd: float | None = None
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.quality == OK):

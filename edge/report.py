@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from edge.readings import Reading
 from edge.wire import Fact
 
@@ -32,4 +34,4 @@ def to_fact(reading: Reading) -> Fact:
     """The reading as the outbox keeps it."""
     value = reading.value
     return Fact(reading.name, reading.t, reading.unit,
-                value if value is None or isinstance(value, bool) else float(value), reading.quality)
+                float(value) if isinstance(value, Decimal) else value, reading.quality)

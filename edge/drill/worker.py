@@ -20,8 +20,8 @@ from pathlib import Path
 import structlog
 
 from edge import wire
+from edge.backoff import Backoff
 from edge.clock import HonestClock, SystemClock, every
-from edge.uplink.backoff import Backoff
 from edge.uplink.buffer import Buffer
 from edge.uplink.disk import Limits
 from edge.uplink.lanes import Pace

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from edge.backoff import Backoff
 from edge.clock import Clock
 from edge.errors import SensorError
 from edge.readings import Reading
+from edge.sensors.health import Health, Rule, step, touched, why_of
 
 log = structlog.get_logger(__name__)
 Readings = tuple[Reading, ...]
 BACKOFF_S = 0.5
 BACKOFF_MAX_S = 15.0
+STABLE_S = 10.0
+TRIES = 3
+"""Reads that may fail in a row before the device is closed and opened anew: noise is no reason to."""
+HUNG_S = 15.0
+LOOK_S = 0.1
 JOIN_S = 3.0
+GONE = frozenset({"unplugged", "no_port"})
+AWAY = GONE | {"closed", "no_permission", "port_busy", "port_settings"}
 
 
 class Readable(Protocol):
@@ -30,22 +40,45 @@ class Readable(Protocol):
         """Let the device go; never raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One device, as its sampler sees it.
+
+    Attributes:
+        name: the profile's.
+        open: the open device; SensorError where it cannot be opened.
+        failed: the "no value" readings of a device that failed for a reason.
+        period_s: seconds between two reads.
+        identity: what stands behind its port now, None where nothing does: one that came back is not left waiting.
+    """
+
+    name: str
+    open: Callable[[], Readable]
+    failed: Callable[[str], Readings]
+    period_s: float
+    identity: Callable[[], Hashable | None] = lambda: None
+
+
 class Sampler:
     """Reads one device each period, and reopens it with backoff after it failed."""
 
-    def __init__(self, name: str, open: Callable[[], Readable], failed: Callable[[str], Readings],  # noqa: A002
-                 sink: Callable[[Readings], None], period_s: float, clock: Clock) -> None:
-        """`failed(reason)` gives the "no value" readings of the device; `sink` takes all readings, from one thread."""
-        self.name = name
+    def __init__(self, watched: Watched, sink: Callable[[Readings], None], clock: Clock) -> None:
+        """`sink` takes all readings and changes of health, from this device's thread."""
+        self.name = watched.name
         self.last_good: float | None = None
-        self._open, self._failed, self._sink = open, failed, sink
-        self._period_s, self._clock = period_s, clock
+        self.health = Health()
+        self._watched, self._sink, self._clock = watched, sink, clock
+        self._rule = Rule(lost_s=max(10.0, 3 * watched.period_s), stable_s=STABLE_S)
+        self._backoff = Backoff(BACKOFF_S, BACKOFF_MAX_S, STABLE_S)
+        self._rng = random.Random()
         self._driver: Readable | None = None
+        self._opened = 0.0
+        self._behind: Hashable | None = None
+        self._failures = 0
         self._status = "starting"
-        self._backoff_s = BACKOFF_S
         self._busy_since: float | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"sampler-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"sampler-{self.name}", daemon=True)
 
     def start(self) -> None:
         """Begin to read, in a thread of its own."""
@@ -58,8 +91,11 @@ class Sampler:
             self._thread.join(JOIN_S)
 
     def status(self) -> str:
-        """`ok`, `starting`, or the reason why there is no value."""
-        return self._status
+        """`ok`, `starting`, `hung`, or the reason why there is no value."""
+        hung = self._clock.monotonic() - self.beat > HUNG_S
+        if hung and self.health.why != "hung":
+            self._feel("hung")
+        return "hung" if hung else self._status
 
     @property
     def beat(self) -> float:
@@ -70,42 +106,67 @@ class Sampler:
     def _run(self) -> None:
         while not self._stopping.is_set():
             began = self._busy_since = self._clock.monotonic()
-            good = self._step()
+            self._step()
             self._busy_since = None
-            if good:
-                self._backoff_s = BACKOFF_S
-                wait_s = self._period_s - (self._clock.monotonic() - began)
+            if self._driver is not None:
+                self._stopping.wait(max(0.0, self._watched.period_s - (self._clock.monotonic() - began)))
             else:
-                wait_s = self._backoff_s * random.uniform(0.5, 1.0)  # sensors of one hub do not all retry at once
-                self._backoff_s = min(self._backoff_s * 2, BACKOFF_MAX_S)
-            self._stopping.wait(max(wait_s, 0.0))
+                self._rest()
         self._close()
 
-    def _step(self) -> bool:
-        """One look, opening the device first where it is closed; False where there was no value."""
+    def _step(self) -> None:
+        """One look, opening the device first where it is closed."""
         try:
             if self._driver is None:
-                self._driver = self._open()
+                self._behind = self._watched.identity()
+                self._driver = self._watched.open()
+                self._opened = self._clock.monotonic()
             readings = self._driver.read()
         except SensorError as error:
             self._fail(error.reason, error.detail)
-            return False
+            return
         except Exception as error:  # a driver's mistake must not silence the other sensors
             log.exception("sensor_crashed", sensor=self.name)
             self._fail("crashed", repr(error))
-            return False
+            return
         if self._status != "ok":
             log.info("sensor_ok", sensor=self.name, was=self._status)
-        self._status, self.last_good = "ok", self._clock.monotonic()
+        self._status, self.last_good, self._failures = "ok", self._clock.monotonic(), 0
         self._sink(readings)
-        return True
+        self.health = touched(self.health, self._clock.monotonic())
+        self._feel(why_of(readings))
 
     def _fail(self, reason: str, detail: str) -> None:
         if self._status != reason:
             log.warning("sensor_lost", sensor=self.name, reason=reason, detail=detail)
         self._status = reason
-        self._sink(self._failed(reason))
-        self._close()
+        self._failures += 1
+        self._sink(self._watched.failed(reason))
+        self._feel(reason)
+        if self._driver is None or self._failures >= TRIES or reason in AWAY or reason == "crashed":
+            self._close()
+
+    def _feel(self, why: str) -> None:
+        """Tell the device's health where it changed."""
+        before = self.health
+        self.health = step(before, why, self._clock.now(), self._clock.monotonic(), self._rule)
+        if (self.health.state, self.health.why) != (before.state, before.why):
+            self._sink((self.health.reading(self.name),))
+
+    def _rest(self) -> None:
+        """Wait before the device is opened again; not where another stands behind its port than the one that failed."""
+        lasted = 0.0 if self.last_good is None else max(0.0, self.last_good - self._opened)
+        pause_s = self._backoff.after(lasted, self._rng)
+        if self._status not in GONE:
+            self._stopping.wait(pause_s)
+            return
+        until = self._clock.monotonic() + pause_s
+        while not self._stopping.is_set() and (left := until - self._clock.monotonic()) > 0:
+            self._stopping.wait(min(left, LOOK_S))
+            behind = self._watched.identity()
+            if behind is not None and behind != self._behind:
+                self._backoff.tries = 0
+                return
 
     def _close(self) -> None:
         if self._driver is not None:

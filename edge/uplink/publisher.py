@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from edge import wire
+from edge.backoff import Backoff
 from edge.clock import Clock, every
-from edge.uplink.backoff import Backoff
 from edge.uplink.buffer import Buffer
 from edge.uplink.disk import Limits
 from edge.uplink.kept import glance

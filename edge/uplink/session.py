@@ -21,8 +21,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge import wire
+from edge.backoff import Backoff
 from edge.clock import Clock
-from edge.uplink.backoff import Backoff
 
 log = structlog.get_logger(__name__)
 CONNECT_S = 10.0

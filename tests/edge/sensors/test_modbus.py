@@ -55,7 +55,7 @@ def probe(adapter: Adapter) -> Iterator[Device]:
     device.close()
 
 
-def values(device: Device) -> dict[str, Decimal | bool | None]:
+def values(device: Device) -> dict[str, Decimal | bool | str | None]:
     return {reading.quantity: reading.value for reading in device.read()}
 
 

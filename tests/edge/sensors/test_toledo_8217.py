@@ -100,7 +100,7 @@ def scale(adapter: Adapter) -> Iterator[Driver]:
     scale.close()
 
 
-def ask(adapter: Adapter, scale: Driver, frame: bytes) -> tuple[Decimal | bool | None, str]:
+def ask(adapter: Adapter, scale: Driver, frame: bytes) -> tuple[Decimal | bool | str | None, str]:
     adapter.answer = lambda _: frame
     reading, *others = scale.read()
     assert [other.name for other in others] == ["scale-1/net"] * (reading.quality == "ok")

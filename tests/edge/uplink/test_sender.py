@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from edge import wire
 from edge.clock import Era, ManualClock
-from edge.uplink.backoff import Backoff
+from edge.backoff import Backoff
 from edge.uplink.buffer import Buffer
 from edge.uplink.disk import Limits
 from edge.uplink.kept import Held, Slice, Stream
