@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from edge.errors import ConfigError, Problem
 from edge.sensors import AnySettings, weighs
 from edge.sensors.driver import KILOGRAMS as KILOGRAMS  # noqa: PLC0414  # also the virtual shop's table
+from edge.sensors.replay import SCHEME
 
 
 def to_kilograms(text: object) -> Decimal:
@@ -166,7 +167,7 @@ class Profile(_Part):
     def _ports_under_data(self) -> Self:
         """Relative serial ports lie under the data folder, where a virtual shop puts its own."""
         moved = tuple(
-            sensor if Path(sensor.port).is_absolute() or "://" in sensor.port
+            sensor if Path(sensor.port).is_absolute() or "://" in sensor.port or sensor.port.startswith(SCHEME)
             else sensor.model_copy(update={"port": str(self.device.data.absolute() / sensor.port)})
             for sensor in self.sensors
         )

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge.errors import SensorError
 from edge.readings import Reading
+from edge.sensors.recording import Tap
+from edge.sensors.replay import SCHEME, ReplayPort
 
 KILOGRAMS = {"kg": Decimal(1), "g": Decimal("0.001"), "lb": Decimal("0.45359237"), "oz": Decimal("0.028349523125")}
 """Mass units by their exact factor to kg (international avoirdupois pound, 1959)."""
@@ -36,7 +38,8 @@ class SensorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=63)
-    port: str = Field(min_length=1, description="serial port by a stable name, like /dev/serial/by-id/...")
+    port: str = Field(min_length=1, description="serial port by a stable name, like /dev/serial/by-id/..., "
+                      "or replay:FILE")
     period_s: float = Field(1.0, ge=0.05, description="seconds between two readings")
     report_s: float = Field(60.0, gt=0, description="readings are reported on change, or after this long")
 
@@ -56,26 +59,69 @@ _REASONS = {
 }
 
 
+_taps: dict[str, Tap] = {}
+
+
+@contextmanager
+def tapped(port: str, tap: Tap) -> Iterator[None]:
+    """Ports of this name that are opened meanwhile tell `tap` every byte that goes over them."""
+    _taps[port] = tap
+    try:
+        yield
+    finally:
+        del _taps[port]
+
+
+class _Port(serial.Serial):  # type: ignore[misc]  # pyserial ships no types
+    """A serial port that may be listened to, and that may be a recording."""
+
+    tap: Tap | None = None
+    replay: ReplayPort | None = None
+
+    def read(self, size: int = 1) -> bytes:
+        data: bytes = super().read(size)
+        if data and self.tap is not None:
+            self.tap("<", data)
+        return data
+
+    def write(self, data: bytes) -> int | None:
+        sent: int | None = super().write(data)
+        if self.tap is not None:
+            self.tap(">", bytes(data))
+        return sent
+
+    def close(self) -> None:
+        super().close()
+        if self.replay is not None:
+            self.replay.close()
+
+
 def open_port(port: str, **settings: Any) -> serial.Serial:
     """A serial port for this process alone; SensorError `no_port`, `no_permission`, `port_busy`, or
     `port_settings` where it cannot do what is asked.
 
-    `settings` are pyserial's: baudrate, bytesize, parity, stopbits, timeout, write_timeout.
+    `port` may be `replay:FILE`, a recording (ConfigError where it is none). `settings` are pyserial's: baudrate,
+    bytesize, parity, stopbits, timeout, write_timeout.
     """
+    replay = ReplayPort(Path(port.removeprefix(SCHEME))) if port.startswith(SCHEME) else None
     try:
-        return _open(port, settings)
+        opened = _open(replay.path if replay else port, settings)
     except (OSError, termios.error, ValueError) as error:
+        if replay:
+            replay.close()
         raise SensorError(_REASONS.get(next(iter(error.args), 0), "no_port"), f"{port}: {error}") from error
+    opened.tap, opened.replay = _taps.get(port), replay
+    return opened
 
 
-def _open(port: str, settings: dict[str, Any]) -> serial.Serial:
+def _open(port: str, settings: dict[str, Any]) -> _Port:
     try:
-        return serial.Serial(port, exclusive=True, **settings)
+        return _Port(port, exclusive=True, **settings)
     except termios.error as error:
         # glibc refuses 7 bits or parity on a pseudo-terminal, whose bytes pass unchanged anyway (pyserial #196).
         if error.args[0] != errno.EINVAL or not Path(port).resolve().is_relative_to("/dev/pts"):
             raise
-        return serial.Serial(port, exclusive=True, **settings | {"bytesize": 8, "parity": "N"})
+        return _Port(port, exclusive=True, **settings | {"bytesize": 8, "parity": "N"})
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def test_weights_are_reported_in_kilograms_exactly(adapter: Adapter, unit: str, 
 
 def test_the_port_is_opened_as_the_manual_says(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: dict[str, Any] = {}
-    monkeypatch.setattr(serial, "Serial", lambda port, **given: opened.update(given, port=port))
+    monkeypatch.setattr(serial.Serial, "__init__", lambda _self, port, **given: opened.update(given, port=port))
 
     open_driver(settings(Path("/dev/ttyS9")), SystemClock())
 
@@ -203,11 +203,11 @@ def test_a_pseudo_terminal_that_refuses_parity_is_opened_without(adapter: Adapte
 def test_a_real_port_that_refuses_7e1_is_not_opened_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[dict[str, Any]] = []
 
-    def refuse(_: str, **given: Any) -> None:
+    def refuse(_self: serial.Serial, _: str, **given: Any) -> None:
         tried.append(given)
         raise termios.error(22, "Invalid argument")
 
-    monkeypatch.setattr(serial, "Serial", refuse)
+    monkeypatch.setattr(serial.Serial, "__init__", refuse)
 
     with pytest.raises(SensorError, match="port_settings"):
         open_driver(settings(tmp_path / "ttyUSB0"), SystemClock())
