@@ -197,11 +197,12 @@ def _give_up(message: str) -> NoReturn:
 
 def main() -> None:
     """The console script: every error on purpose is one clear message and an exit code, never a trace."""
-    from edge import outbox_commands  # noqa: PLC0415  # so that errors on import are told like all others
+    from edge import outbox_commands, sensor_commands  # noqa: PLC0415  # so that errors on import are told like others
     from edge.drill import command as drill  # noqa: PLC0415
     from edge.sim import command  # noqa: PLC0415  # the virtual shop stands beside the agent, not below it
 
     outbox_commands.register(app)
+    sensor_commands.register(app)
     drill.register(app)
     command.register(app)
     try:

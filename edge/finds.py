@@ -1,0 +1,108 @@
+"""What stands behind a port, for a person to choose from: scales, Modbus devices, and the profile's lines for each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge.clock import Clock
+from edge.errors import SensorError
+from edge.sensors import DRIVERS
+from edge.sensors.probe import Heard, probe_scales
+
+SCALES = {name: kind.scale for name, kind in DRIVERS.items() if kind.scale is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A port to look behind."""
+
+    name: str
+    device: str
+    description: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing that may be there. Choices with the same `of` are look-alikes of each other.
+
+    `lines` are the sensor's in a profile, without its name; `remark` is what the installer must still look at.
+    """
+
+    of: str
+    kind: str
+    title: str
+    says: str
+    sure: str
+    raw: str
+    lines: dict[str, Any]
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """What was found behind one port; `nothing` says why there are no choices."""
+
+    place: Place
+    choices: tuple[Choice, ...]
+    nothing: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+NOTHING = "nothing answers: is it switched on, and is its protocol one of these? It may also need another cable"
+REASONS = {
+    "port_busy": "in use by another program: stop the agent first (systemctl stop cornergrid)",
+    "no_permission": "no permission: add this user to the group dialout",
+    "no_port": "is not there",
+    "unplugged": "went away meanwhile",
+}
+
+
+def look_behind(place: Place, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None]) -> Find:
+    """What answers behind a port, in bounded time: a scale, or the devices of a Modbus line; or why nothing does."""
+    try:
+        scales = probe_scales(place.name, SCALES, clock, step)
+        if scales:
+            return Find(place, tuple(_scale(each) for each in scales))
+    except SensorError as error:
+        return Find(place, (), REASONS.get(error.reason, str(error)))
+    del addresses
+    return Find(place, (), NOTHING)
+
+
+def _scale(heard: Heard) -> Choice:
+    protocol = SCALES[heard.driver]
+    lines: dict[str, Any] = {"driver": heard.driver, "port": heard.port}
+    usual = asdict(protocol.lines[0])
+    lines |= {key: value for key, value in asdict(heard.line).items() if value != usual[key]}
+    remark = ""
+    if "unit" in DRIVERS[heard.driver].settings.model_fields:
+        lines["unit"] = "kg"
+        remark = "its frames carry no unit: write what its display shows"
+    asked = "right checksum" if heard.sure else "shape of its answers" if heard.asked else "shape of what it says"
+    return Choice(heard.port, "scale", f"{heard.title}, {heard.line}", heard.shown, asked,
+                  heard.raw.hex(" ").upper(), lines, remark)
+
+
+def toml_of(finds: list[Find]) -> str:
+    """The profile's lines for everything that was found; the look-alikes of a choice are commented out."""
+    count: dict[str, int] = {}
+    parts: list[str] = []
+    for find in finds:
+        seen: set[str] = set()
+        for choice in find.choices:
+            if choice.of not in seen:
+                count[choice.kind] = count.get(choice.kind, 0) + 1
+            lines = [f"# {choice.title}: {choice.says}", "[[sensors]]", f'name = "{choice.kind}-{count[choice.kind]}"']
+            lines += [f"{key} = {json.dumps(value)}" for key, value in choice.lines.items()]
+            if choice.remark:
+                lines[-1] += f"  # {choice.remark}"
+            parts.append("\n".join(f"# {line}" for line in lines) if choice.of in seen else "\n".join(lines))
+            seen.add(choice.of)
+    return "\n\n".join(parts)
