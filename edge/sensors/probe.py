@@ -18,8 +18,7 @@ from edge.errors import SensorError
 from edge.sensors.driver import open_port, plugged
 from edge.sensors.scale import LONGEST, Answer, Line, ScaleProtocol, Stable, first_answer
 
-LISTEN_S = 0.5
-PATIENCE_S = 0.35
+PATIENCE_S = 0.4
 Scales = Mapping[str, ScaleProtocol]
 
 
@@ -72,7 +71,7 @@ def probe_scales(port: str, scales: Scales, clock: Clock, step: Callable[[str], 
 def _at(opened: serial.Serial, port: str, line: Line, scales: Scales, clock: Clock,
         step: Callable[[str], None]) -> tuple[Heard, ...]:
     opened.reset_input_buffer()
-    heard = collect(opened, clock, LISTEN_S)
+    heard = collect(opened, clock)
     found = tuple(understood(port, line, b"", heard, scales))
     if found or heard:
         return found  # who speaks by itself, but not so that we understand, is not asked: the line is set up otherwise
@@ -80,7 +79,7 @@ def _at(opened: serial.Serial, port: str, line: Line, scales: Scales, clock: Clo
         for part in question:
             step(f"asking {part.hex(' ').upper()} at {line}")
             opened.write(part)
-            heard = collect(opened, clock, PATIENCE_S)
+            heard = collect(opened, clock)
             found = tuple(understood(port, line, part, heard, scales))
             if found:
                 return found
@@ -96,10 +95,9 @@ def questions(line: Line, scales: Scales) -> tuple[tuple[bytes, ...], ...]:
         for protocol in scales.values() if line in protocol.lines and protocol.ask))
 
 
-def collect(opened: serial.Serial, clock: Clock, wait_s: float) -> bytes:
-    """What comes until the line has been silent for `wait_s`, at most twice a frame or three times as long."""
-    heard, until = b"", clock.monotonic() + 3 * wait_s
-    opened.timeout = wait_s
+def collect(opened: serial.Serial, clock: Clock) -> bytes:
+    """What comes until the line has been silent for the port's timeout, `PATIENCE_S`; at most three times as long."""
+    heard, until = b"", clock.monotonic() + 3 * PATIENCE_S
     while len(heard) < 4 * LONGEST and clock.monotonic() < until:
         more: bytes = opened.read(1)
         if not more:

@@ -1,0 +1,102 @@
+"""Every simulated scale is found by the prober, at its own speed, or listed beside what nobody can tell it from."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.errors import SensorError
+from edge.finds import NOTHING, SCALES, Find, Place, look_behind, toml_of
+from edge.sensors import probe
+from edge.sensors.probe import Heard, lines_to_try, probe_scales, questions
+from edge.sim.faults import Fault
+from edge.sim.scale import SimScale
+from edge.sim.scales import VOICES
+from tests.edge.sensors.serial_bench import Adapter, silent
+
+WRITES = (b"Z", b"T", b"C", b"\x1bT", b"\x1bV", b"<TK>", b"<ZK>")
+"""What zeroes, tares or clears some scale."""
+pytestmark = pytest.mark.timeout(120)
+
+
+def put(folder: Path, driver: str) -> SimScale:
+    protocol = SCALES[driver]
+    scale = SimScale(folder / driver, VOICES[driver](), "kg", SystemClock(), random.Random(3),
+                     baudrate=protocol.lines[0].baudrate)
+    scale.put(Decimal("1.234"))
+    return scale
+
+
+def test_every_simulated_scale_is_found_and_named(tmp_path: Path) -> None:
+    scales = [put(tmp_path, driver) for driver in SCALES]
+
+    def look(driver: str) -> tuple[Heard, ...]:
+        return probe_scales(str(tmp_path / driver), SCALES, SystemClock(), lambda _: None)
+
+    with ThreadPoolExecutor(len(scales)) as pool:
+        found = dict(zip(SCALES, pool.map(look, SCALES), strict=True))
+    for scale in scales:
+        scale.close()
+
+    missed = {driver: [each.driver for each in heard] for driver, heard in found.items()
+              if driver not in {each.driver for each in heard}}
+    assert missed == {}
+    unsure = {driver: [each.driver for each in heard] for driver, heard in found.items() if len(heard) > 1}
+    assert all(len(others) <= 3 for others in unsure.values()), unsure
+    for driver, heard in found.items():
+        (right,) = (each for each in heard if each.driver == driver)
+        assert right.line.baudrate == SCALES[driver].lines[0].baudrate
+        assert right.sure == SCALES[driver].checked
+
+
+def test_a_silent_port_is_left_in_bounded_time_with_a_word_for_each_step(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PATIENCE_S", 0.02)
+    adapter = Adapter(tmp_path / "port", silent)
+    steps: list[str] = []
+
+    find = look_behind(Place(str(adapter.path), ""), (), SystemClock(), steps.append)
+    adapter.unplug()
+
+    assert (find.choices, find.nothing) == ((), NOTHING)
+    assert len(steps) > len(lines_to_try(SCALES))
+
+
+def test_nothing_that_a_scale_takes_for_an_order_is_sent() -> None:
+    for line in lines_to_try(SCALES):
+        for question in questions(line, SCALES):
+            for part in question:
+                assert not any(part.rstrip(b"\r\n").endswith(order) for order in WRITES), part
+
+
+def test_a_babbling_port_is_nobody(tmp_path: Path) -> None:
+    scale = put(tmp_path, "toledo-8217")
+    scale.fault = Fault.BABBLE
+
+    assert probe_scales(str(tmp_path / "toledo-8217"), {"toledo-8217": SCALES["toledo-8217"]},
+                        SystemClock(), lambda _: None) == ()
+    scale.close()
+
+
+def test_a_missing_port_and_one_in_use_are_told(tmp_path: Path) -> None:
+    with pytest.raises(SensorError, match="no_port"):
+        probe_scales(str(tmp_path / "none"), SCALES, SystemClock(), lambda _: None)
+
+    assert look_behind(Place(str(tmp_path / "none"), ""), (), SystemClock(), lambda _: None).nothing == "is not there"
+
+
+def test_the_lines_to_paste_are_a_profiles(tmp_path: Path) -> None:
+    scale = put(tmp_path, "toledo-8217")
+
+    find = look_behind(Place(str(tmp_path / "toledo-8217"), ""), (), SystemClock(), lambda _: None)
+    scale.close()
+
+    text = toml_of([find, Find(Place("x", ""), (), "nothing")])
+    assert 'name = "scale-1"' in text
+    assert 'unit = "kg"  # its frames carry no unit' in text
+    assert f'port = "{tmp_path}/toledo-8217"' in text

@@ -1,0 +1,113 @@
+"""probe, read and record, as the installer types them, against a simulated scale on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from edge.clock import SystemClock
+from edge.sim.faults import Fault
+from edge.sim.scale import SETTLE_S, SimScale
+from edge.sim.scales.toledo_8217 import Toledo8217
+from tests.edge.test_cli import edge
+
+
+@pytest.fixture
+def scale(tmp_path: Path) -> Iterator[SimScale]:
+    scale = SimScale(tmp_path / "scale", Toledo8217(), "kg", SystemClock(), random.Random(1), baudrate=9600)
+    scale.put(Decimal("1.250"))
+    yield scale
+    scale.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.toml"
+    path.write_text(f'[device]\nid = "shop-1"\ndata = "{tmp_path}/data"\n[[sensors]]\nname = "scale-1"\n'
+                    f'driver = "toledo-8217"\nport = "{tmp_path}/scale"\nunit = "kg"\nperiod_s = 0.1\n')
+    return path
+
+
+def test_probe_names_the_scale_and_its_lines_make_a_profile(scale: SimScale, tmp_path: Path) -> None:
+    done = edge("probe", str(scale.port.link))
+
+    assert done.returncode == 0, done.stderr
+    assert "Toledo / Mettler 8217, 9600" in done.stdout
+    lines = done.stdout.partition("For the profile:")[2]
+    (sensor,) = tomllib.loads(lines)["sensors"]
+    assert {"name": "scale-1", "driver": "toledo-8217", "port": str(tmp_path / "scale"), "unit": "kg"} == {
+        key: value for key, value in sensor.items() if key not in ("bytesize", "parity")}
+
+
+def test_probe_as_json_of_a_port_that_is_not_there(tmp_path: Path) -> None:
+    done = edge("probe", str(tmp_path / "none"), "--json")
+
+    assert done.returncode == 1
+    (missing,) = json.loads(done.stdout)["ports"]
+    assert (missing["choices"], missing["nothing"]) == ([], "is not there")
+
+
+def test_probe_refuses_a_wrong_address() -> None:
+    done = edge("probe", "--addresses", "0-3")
+
+    assert done.returncode == 2
+    assert "1 to 247" in done.stderr
+
+
+def test_read_shows_values_beside_their_bytes(scale: SimScale, shop: Path) -> None:
+    assert scale.fault is Fault.NONE
+    done = edge("read", "scale-1", "--profile", str(shop))
+
+    assert done.returncode == 0, done.stderr
+    assert "weight 1.250 kg" in done.stdout or "unstable" in done.stdout
+    assert "    > 57" in done.stdout
+    assert "    < 02 3" in done.stdout
+
+
+def test_read_says_what_is_wrong_beside_what_came(scale: SimScale, shop: Path) -> None:
+    scale.fault = Fault.HALF
+    done = edge("read", "scale-1", "--profile", str(shop), "--json")
+
+    assert done.returncode == 1
+    row = json.loads(done.stdout)
+    assert row["readings"] == []
+    assert "truncated" in row["why"]
+    assert [way for way, _ in row["raw"]] == [">", "<"]
+
+
+def test_read_names_the_sensors_that_there_are(shop: Path) -> None:
+    done = edge("read", "scale-9", "--profile", str(shop))
+
+    assert done.returncode == 2
+    assert "known: scale-1" in done.stderr
+
+
+def test_a_recording_is_a_sensor_again(scale: SimScale, shop: Path, tmp_path: Path) -> None:
+    scale.put(Decimal("2.000"))
+    file = tmp_path / "scale.rec"
+    done = edge("record", "scale-1", str(file), "--profile", str(shop), "--seconds", str(SETTLE_S + 1.0))
+    assert done.returncode == 0, done.stderr
+    assert "wrote" in done.stdout
+    shop.write_text(shop.read_text().replace(f"{tmp_path}/scale", f"replay:{file}"))
+
+    played = edge("read", "scale-1", "--profile", str(shop), "--json")
+
+    assert played.returncode == 0
+    assert json.loads(played.stdout)["readings"]
+    again = edge("record", "scale-1", str(file), "--profile", str(shop), "--seconds", "1")
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+
+
+@pytest.mark.parametrize("command", ["probe", "read", "record"])
+def test_every_command_helps_with_an_example(command: str) -> None:
+    done = edge(command, "--help")
+
+    assert done.returncode == 0
+    assert f"cornergrid-edge {command}" in done.stdout
