@@ -9,12 +9,46 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from edge.clock import Clock
-from edge.sensors import modbus, scale, toledo_8217
+from edge.sensors import (
+    and_standard,
+    cas_22,
+    cas_ecr12,
+    cas_os2,
+    dibal,
+    digi_781,
+    epelsa,
+    magellan,
+    modbus,
+    mt_sics,
+    nci_scp01,
+    sartorius_sbi,
+    scale,
+    toledo_8217,
+    toledo_continuous,
+    toledo_prix,
+    yaohua_a9,
+)
 from edge.sensors.driver import Driver, SensorSettings
 from edge.sensors.scale import Scale, ScaleProtocol
 
 AnySettings = Annotated[
-    toledo_8217.Settings
+    and_standard.Settings
+    | cas_22.Settings
+    | cas_ecr12.Settings
+    | cas_os2.Settings
+    | cas_os2.StreamSettings
+    | dibal.Settings
+    | digi_781.Settings
+    | epelsa.Settings
+    | magellan.Settings
+    | mt_sics.Settings
+    | nci_scp01.Settings
+    | sartorius_sbi.Settings
+    | toledo_8217.Settings
+    | toledo_continuous.Settings
+    | toledo_continuous.PlainSettings
+    | toledo_prix.Settings
+    | yaohua_a9.Settings
     | modbus.Settings,
     Field(discriminator="driver")]
 
@@ -39,7 +73,23 @@ def _scale(protocol: ScaleProtocol, settings: type[SensorSettings]) -> DriverKin
 
 
 DRIVERS: dict[str, DriverKind] = {
+    "and-standard": _scale(and_standard.PROTOCOL, and_standard.Settings),
+    "cas-22": _scale(cas_22.PROTOCOL, cas_22.Settings),
+    "cas-ecr12": _scale(cas_ecr12.PROTOCOL, cas_ecr12.Settings),
+    "cas-os2": _scale(cas_os2.PROTOCOL, cas_os2.Settings),
+    "cas-os2-stream": _scale(cas_os2.STREAM, cas_os2.StreamSettings),
+    "dibal": _scale(dibal.PROTOCOL, dibal.Settings),
+    "digi-781": _scale(digi_781.PROTOCOL, digi_781.Settings),
+    "epelsa": _scale(epelsa.PROTOCOL, epelsa.Settings),
+    "magellan": _scale(magellan.PROTOCOL, magellan.Settings),
+    "mt-sics": _scale(mt_sics.PROTOCOL, mt_sics.Settings),
+    "nci-scp01": _scale(nci_scp01.PROTOCOL, nci_scp01.Settings),
+    "sartorius-sbi": _scale(sartorius_sbi.PROTOCOL, sartorius_sbi.Settings),
     "toledo-8217": _scale(toledo_8217.PROTOCOL, toledo_8217.Settings),
+    "toledo-continuous": _scale(toledo_continuous.PROTOCOL, toledo_continuous.Settings),
+    "toledo-continuous-plain": _scale(toledo_continuous.PLAIN, toledo_continuous.PlainSettings),
+    "toledo-prix": _scale(toledo_prix.PROTOCOL, toledo_prix.Settings),
+    "yaohua-a9": _scale(yaohua_a9.PROTOCOL, yaohua_a9.Settings),
     "modbus": DriverKind(modbus.Settings, modbus.open_driver, modbus.quantities),
 }
 

@@ -23,6 +23,7 @@ from edge.sensors.driver import KILOGRAMS, SensorSettings, open_port, plugged
 
 Unit = Literal["kg", "g", "lb", "oz"]
 Parity = Literal["N", "E", "O"]
+_UNITS: dict[bytes, Unit] = {b"kg": "kg", b"g": "g", b"lb": "lb", b"oz": "oz"}
 LONGEST = 64
 """Bytes of the longest frame of any protocol here; twice as many without a frame are another protocol's."""
 
@@ -72,6 +73,19 @@ def fault(reason: str) -> NoWeight:
     return NoWeight(f"bad:{reason}")
 
 
+REFUSED = fault("refused")
+"""The scale heard the question and will not answer it now."""
+
+
+def weighed(digits: bytes, unit: bytes, net: bool | None = None) -> Answer:
+    """The stable weight that a frame spells out, `b"-  1.230"` in `b" kg"` or `b"KG"`; zeros and decimals stay as sent.
+
+    `bad:unit` where the scale counts, or shows a unit that is not one of ours.
+    """
+    known = _UNITS.get(unit.strip().lower())
+    return fault("unit") if known is None else Stable(Decimal(digits.replace(b" ", b"").decode("ascii")), known, net)
+
+
 def follow_nothing(_: Stable | None, answer: Answer) -> Answer:
     """Each answer stands for itself, as with nearly all scales."""
     return answer
@@ -88,9 +102,12 @@ class ScaleProtocol:
         decode: one frame, as `shape` found it, to its meaning; SensorError `truncated`, `bad_frame` or `bad_checksum`.
         ask: what is sent for a weight; empty for a scale that speaks by itself.
         greeting: what is sent before, and what must come back.
+        refusal: what the scale sends instead of any answer when it has none, NAK.
+        why: what is sent to learn the reason of a refusal; empty where nothing tells it.
         masked: the line is 7 bits wide, so that bit 7 is parity or nothing.
         checked: frames carry a checksum.
-        tells_net: frames tell net from gross.
+        tells_net: every weight tells net from gross.
+        tells_motion: frames tell a stable weight from a moving one; else two equal ones in a row are a stable one.
         follow: the last stable weight and the answer now, to what the answer means.
     """
 
@@ -100,9 +117,12 @@ class ScaleProtocol:
     decode: Callable[[bytes], Answer]
     ask: bytes = b""
     greeting: tuple[bytes, bytes] | None = None
+    refusal: bytes = b""
+    why: bytes = b""
     masked: bool = False
     checked: bool = False
     tells_net: bool = False
+    tells_motion: bool = True
     follow: Callable[[Stable | None, Answer], Answer] = follow_nothing
 
 
@@ -190,7 +210,7 @@ class Scale:
         SensorError `no_answer`, `truncated`, `bad_frame`, `bad_checksum` or `unplugged`.
         """
         last, self._last = self._last, None
-        answer = self._protocol.follow(last, self.poll())
+        answer = self._protocol.follow(last, self._settled())
         t, name = self._clock.now(), self._settings.name
         if isinstance(answer, NoWeight):
             return (Reading(name, "weight", t, None, "kg", answer.quality),)
@@ -199,34 +219,54 @@ class Scale:
         if unit is None:
             raise SensorError("bad_frame", "a weight without a unit")
         weight = Reading(name, "weight", t, answer.value * KILOGRAMS[unit], "kg", OK, net=bool(answer.net))
-        return (weight,) if answer.net is None else (weight, Reading(name, "net", t, answer.net))
+        told = self._protocol.tells_net and answer.net is not None
+        return (weight, Reading(name, "net", t, answer.net)) if told else (weight,)
 
     def poll(self) -> Answer:
         """The scale's own answer to one question; SensorError as `read`."""
         with plugged(self._settings.port):
             self._port.reset_input_buffer()  # what came unasked, or too late, is not this answer
-            if self._protocol.greeting is not None:
-                self._greet(*self._protocol.greeting)
+            if self._protocol.greeting is not None and not self._greet(*self._protocol.greeting):
+                return REFUSED
             if self._protocol.ask:
                 self._port.write(self._protocol.ask)
-            return self._receive()
+            return self._receive(self._protocol.refusal)
 
     def close(self) -> None:
         """Let the port go."""
         self._port.close()
 
-    def _greet(self, hello: bytes, expected: bytes) -> None:
+    def _settled(self) -> Answer:
+        """One answer; two, where a frame does not tell whether the weight still moves."""
+        answer = self.poll()
+        if self._protocol.tells_motion or isinstance(answer, NoWeight) or self.poll() == answer:
+            return answer
+        return UNSTABLE
+
+    def _greet(self, hello: bytes, expected: bytes) -> bool:
+        """Whether the scale is ready; False where it refuses."""
         self._port.write(hello)
         heard = self._port.read(len(expected))
-        shown = mask(heard) if self._protocol.masked else heard
+        shown = self._view(heard)
         if not heard:
             raise self._silence()
-        if shown != expected:
+        if shown not in (expected, self._protocol.refusal):
             raise SensorError("bad_frame", f"{heard.hex(' ')} where {expected.hex(' ')} should be: another protocol, "
                                            "baud rate or parity?")
+        return shown == expected
 
-    def _receive(self) -> Answer:
-        """The first frame that decodes, in bounded time and bytes."""
+    def _view(self, heard: bytes) -> bytes:
+        return mask(heard) if self._protocol.masked else heard
+
+    def _refused(self) -> Answer:
+        """Why the scale refuses, in its own words."""
+        if not self._protocol.why:
+            return REFUSED
+        self._port.write(self._protocol.why)
+        return self._receive(b"")
+
+    def _receive(self, refusal: bytes) -> Answer:
+        """The first frame that decodes, in bounded time and bytes; or the reason, where `refusal` is all that came."""
         deadline = self._clock.monotonic() + self._settings.timeout_s
         heard = b""
         refused: SensorError | None = None
@@ -235,6 +275,8 @@ class Scale:
             if not more:
                 break
             heard += more + self._port.read(self._port.in_waiting)
+            if self._view(heard) == refusal:
+                return self._refused()
             try:
                 answer = first_answer(self._protocol, heard)
             except SensorError as error:

@@ -28,13 +28,16 @@ class Vector:
 class ScaleFile:
     """A driver's settings in a profile, one good exchange, and frames with their meaning.
 
-    `exchange` is a table from what the host sends to what comes back; empty keys are said unasked.
+    `exchange` is a table from what the host sends to what comes back; empty keys are said unasked. `blind` are changes
+    (XOR) of one byte that the checksum cannot see, `outside` the places of bytes that it does not cover.
     """
 
     settings: dict[str, Any]
     exchange: dict[bytes, bytes]
     reply: bytes
     vectors: tuple[Vector, ...]
+    blind: frozenset[int]
+    outside: frozenset[int]
 
 
 def load(name: str) -> ScaleFile:
@@ -44,7 +47,9 @@ def load(name: str) -> ScaleFile:
     reply = bytes.fromhex(exchange["reply"])
     table = {bytes.fromhex(ask): bytes.fromhex(answer) for ask, answer in exchange.get("greeting", [])}
     table[bytes.fromhex(exchange["request"])] = reply
-    return ScaleFile(data["settings"], table, reply, tuple(_vector(each) for each in data["vectors"]))
+    checksum = data.get("checksum", {})
+    return ScaleFile(data["settings"], table, reply, tuple(_vector(each) for each in data["vectors"]),
+                     frozenset(checksum.get("blind", ())), frozenset(checksum.get("outside", ())))
 
 
 def _vector(data: dict[str, Any]) -> Vector:

@@ -79,11 +79,14 @@ def test_every_corrupted_byte_of_a_checked_frame_is_refused(protocol: ScaleProto
         pytest.skip("its frames carry no checksum")
     for vector in file.vectors:
         for at, right in enumerate(vector.frame):
+            if at in file.outside:
+                continue
             for wrong in range(256):
                 frame = vector.frame[:at] + bytes((wrong,)) + vector.frame[at + 1:]
                 # Bit 7 of a 7-bit line is no part of the frame.
                 same = wrong == right or (protocol.masked and mask(frame) == mask(vector.frame))
-                if not same:
+                unseen = (wrong ^ right) & (0x7F if protocol.masked else 0xFF) in file.blind
+                if not same and not unseen:
                     # Two ways to compute one checksum are both in use: the other one's is right as well.
                     assert decoded(protocol, frame) in (None, vector.answer), f"{vector.title}: byte {at} as {wrong:#x}"
 
@@ -94,7 +97,7 @@ def test_what_the_scale_shows_is_what_is_read(name: str, protocol: ScaleProtocol
     request = b"".join(file.exchange)
     for _ in range(MANY):
         weight = Decimal(rng.randrange(0, 30_000)) * INCREMENT["kg"]
-        state = rng.choice(["stable"] * 6 + ["motion", "overload", "underload"])
+        state = rng.choice(["stable"] * 6 + ["motion"] * protocol.tells_motion + ["overload", "underload"])
         tare = Decimal(rng.choice(["0", "0.200"])) if protocol.tells_net else Decimal(0)
         pan = Pan(weight, unit, state, tare)  # type: ignore[arg-type]  # random.choice gives str
         said = voice.speak(pan) or voice.hear(request, pan)

@@ -63,7 +63,7 @@ class Adapter:
 
     def _serve(self, master: int, quit_read: int) -> None:
         while True:
-            ready, _, _ = select.select([master, quit_read], [], [], 0.02 if self.unasked else None)
+            ready, _, _ = select.select([master, quit_read], [], [], 0.02)  # `unasked` may be set at any time
             if quit_read in ready:
                 return
             with suppress(BlockingIOError):
