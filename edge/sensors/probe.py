@@ -9,7 +9,7 @@ only the installer can tell which scale it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import serial
 
@@ -80,12 +80,26 @@ def _at(opened: serial.Serial, port: str, line: Line, scales: Scales, clock: Clo
             step(f"asking {part.hex(' ').upper()} at {line}")
             opened.write(part)
             heard = collect(opened, clock)
-            found = tuple(understood(port, line, part, heard, scales))
+            found = tuple(_asked_itself(opened, each, scales[each.driver], clock)
+                          for each in understood(port, line, part, heard, scales))
             if found:
                 return found
             if not heard:
                 break  # who does not greet is not asked
     return ()
+
+
+def _asked_itself(opened: serial.Serial, heard: Heard, protocol: ScaleProtocol, clock: Clock) -> Heard:
+    """The same find with the answer to its own question, where it was found by how it refused another's."""
+    if not protocol.ask or heard.asked == protocol.ask:
+        return heard
+    if protocol.greeting is not None:
+        opened.write(protocol.greeting[0])
+        collect(opened, clock)
+    opened.write(protocol.ask)
+    raw = collect(opened, clock)
+    answer = _meaning(protocol, raw)
+    return heard if answer is None else replace(heard, asked=protocol.ask, raw=raw, shown=show(answer))
 
 
 def questions(line: Line, scales: Scales) -> tuple[tuple[bytes, ...], ...]:
