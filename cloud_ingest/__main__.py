@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from cloud_ingest import contract, feed, screen
+from cloud_ingest import contract, demand_commands, feed, screen
 from cloud_ingest import watch as fleets
 from edge.clock import SystemClock
 from edge.errors import ConfigError, CornergridError, Problem
@@ -31,6 +31,7 @@ stores = typer.Typer(no_args_is_help=True, help="The registry of stores.")
 app.add_typer(stores, name="store")
 feed.register(app)
 contract.register(app)
+demand_commands.register(app)
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

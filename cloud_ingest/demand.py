@@ -7,6 +7,16 @@ substitution), and a later model can replace this module without touching the fa
 Where the SKU was never on the shelf, demand is *not known*, which is never written as 0. Where it was there
 for less than a tenth of the time, one sale would stand for dozens: the estimate stops at ten times the sales,
 and is then too low rather than wild.
+
+The estimate proper is in `cloud_ingest.estimate`, over columns instead of rows:
+
+    windows = join([to_windows(flow, timezone, WINDOW_S) for each time zone])     # estimate.local, estimate.rows
+    model = learn(list(by_day(history)), series, slots, read_parameters())        # estimate.estimator: the past days
+    for today in by_day(windows):
+        day = estimate_day(today, model)          # demand, lost, silent, variance per series and local day
+        by_window(today, model, day)              # the same on each window: what `lost` of the day splits into
+        combine(cell, day.estimates, parameters)  # estimate.cells: sums and 80% intervals per cell, any resolution
+        model = learn_days([day.days], model)     # once the day is over
 """
 
 from __future__ import annotations
