@@ -15,6 +15,7 @@ from edge import wire
 from edge.agent import link_of, load_detectors, regions_of
 from edge.clock import Clock
 from edge.errors import CornergridError, ModelError, SensorError
+from edge.outbox_commands import is_running, read_status
 from edge.profile import CameraSettings, Profile
 from edge.sensors import AnySettings, open_driver
 from edge.uplink.buffer import Buffer
@@ -30,6 +31,11 @@ FIXES = {
     "no_permission": "add this user to the group dialout",
     "port_busy": "another program has the port: stop the running agent first",
     "no_answer": "power, cable, address, and the protocol on the device's own menu",
+    "line_busy": "a device on the line reports by itself (R4DCB08: register 0x00FD), or there is a second master",
+    "bad_frame": "another protocol, baud rate or parity, or two devices with one address: `cornergrid-edge probe`",
+    "line_settings": "one baud rate and parity for all devices of a port",
+    "power_on": "the thermometer's supply: it started just now",
+    "short_circuit": "the 1-wire cable: data and ground touch",
     "unplugged": "is the adapter plugged in? `ls /dev/serial/by-id` shows what is",
     "no_camera": "open the address in a player; check the cable and the password",
     "stalled": "the stream opens but sends no picture: restart the camera, check the network",
@@ -60,7 +66,8 @@ def check(profile: Profile, clock: Clock, *, patience_s: float = 15.0) -> Iterat
         yield _try(settings.name, partial(_sensor, settings, clock))
     for camera in profile.cameras:
         yield _try(camera.name, partial(_camera, camera, profile, clock))
-    yield _try("uplink", lambda: _round_trip(profile, clock, patience_s))
+    running = profile.uplink.secure and is_running(profile.device.data)
+    yield _try("uplink", lambda: _by_the_agent(profile) if running else _round_trip(profile, clock, patience_s))
 
 
 def _try(part: str, look: Callable[[], Outcome]) -> Outcome:
@@ -123,13 +130,21 @@ def _camera(camera: CameraSettings, profile: Profile, clock: Clock) -> Outcome:
     return Outcome(camera.name, True, f"{width}x{height} from {redact(camera.source)}; facings {seen}")
 
 
+def _by_the_agent(profile: Profile) -> Outcome:
+    """What the running agent tells: a closed broker knows a device by its certificate, and lets it connect but once."""
+    told = read_status(profile.device)
+    found = f"{profile.uplink.host}:{profile.uplink.port}: the agent runs, {told['records']} records wait for a commit"
+    return Outcome("uplink", not told["why"], f"{found}; {told['why']}".removesuffix("; "),
+                   "see `cornergrid-edge status`" if told["why"] else "")
+
+
 def _round_trip(profile: Profile, clock: Clock, patience_s: float) -> Outcome:
     """One record through an outbox on the same disk and the real broker, until the cloud has committed it."""
     uplink = profile.uplink
     where = f"{uplink.host}:{uplink.port}"
     with tempfile.TemporaryDirectory(prefix="check-", dir=profile.device.data) as folder:
         buffer = Buffer(Path(folder) / "outbox.db", clock)  # not the agent's: it may be running
-        link = link_of(profile)
+        link = link_of(profile, clock)
         publisher = Publisher(dataclasses.replace(link, address=dataclasses.replace(link.address, visitor=True)),
                               buffer, clock)
         publisher.start()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge.clock import Clock
 from edge.errors import SensorError
 from edge.sensors import DRIVERS
+from edge.sensors.modbus_line import Line
+from edge.sensors.modbus_probe import Finding, load_all, probe_line, serials
+from edge.sensors.modbus_profile import DeviceProfile
 from edge.sensors.probe import Heard, probe_scales
 
 SCALES = {name: kind.scale for name, kind in DRIVERS.items() if kind.scale is not None}
@@ -55,6 +58,8 @@ class Find:
         return asdict(self)
 
 
+LINE_S = 30.0
+"""How long one Modbus line is searched at one setting."""
 NOTHING = "nothing answers: is it switched on, and is its protocol one of these? It may also need another cable"
 REASONS = {
     "port_busy": "in use by another program: stop the agent first (systemctl stop cornergrid)",
@@ -67,13 +72,51 @@ REASONS = {
 def look_behind(place: Place, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None]) -> Find:
     """What answers behind a port, in bounded time: a scale, or the devices of a Modbus line; or why nothing does."""
     try:
-        scales = probe_scales(place.name, SCALES, clock, step)
-        if scales:
-            return Find(place, tuple(_scale(each) for each in scales))
+        choices = tuple(_scale(each) for each in probe_scales(place.name, SCALES, clock, step))
+        if not choices and addresses:
+            choices = tuple(_modbus_line(place.name, addresses, clock, step))
     except SensorError as error:
         return Find(place, (), REASONS.get(error.reason, str(error)))
-    del addresses
-    return Find(place, (), NOTHING)
+    return Find(place, choices, "" if choices else NOTHING)
+
+
+def _modbus_line(port: str, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None]) -> Iterator[Choice]:
+    """The devices of a Modbus line, at the first setting at which any answers."""
+    profiles = load_all()
+    for way in serials(profiles.values()):
+        step(f"asking Modbus addresses {addresses[0]} to {addresses[-1]} at {way.baudrate} 8{way.parity}{way.stopbits}")
+        line, heard = Line(port, way, clock), False
+        try:
+            line.connect()
+            for finding in probe_line(line, addresses, profiles, clock, limit_s=LINE_S):
+                step(f"address {finding.address} answers")
+                heard = True
+                yield from _modbus(finding, profiles)
+        except SensorError as error:
+            if error.reason not in ("time_up", "port_settings"):
+                raise
+        finally:
+            line.close()
+        if heard:
+            return
+
+
+def _modbus(finding: Finding, profiles: Mapping[str, DeviceProfile]) -> Iterator[Choice]:
+    of, where = f"{finding.port} address {finding.address}", f"address {finding.address}"
+    if not finding.candidates:
+        yield Choice(of, "modbus", f"an unknown Modbus device, {where}", finding.why, "unknown", "", {})
+    for candidate in finding.candidates:
+        profile = profiles[candidate.device]
+        says = ", ".join(f"{each.quantity} {each.quality if each.value is None else each.value} {each.unit}".rstrip()
+                         for each in candidate.readings)
+        lines: dict[str, Any] = {"driver": "modbus", "port": finding.port, "device": candidate.device,
+                                 "address": finding.address}
+        usual = profile.serial
+        lines |= {key: value for key, value in finding.serial.model_dump().items() if value != getattr(usual, key)}
+        if candidate.offset != profile.offsets[0]:
+            lines["offset"] = candidate.offset
+        sure = "right checksum" if finding.sure else f"right checksum, one of {len(finding.candidates)} look-alikes"
+        yield Choice(of, "modbus", f"{profile.title}, {where}", says, sure, "", lines)
 
 
 def _scale(heard: Heard) -> Choice:
@@ -96,7 +139,7 @@ def toml_of(finds: list[Find]) -> str:
     parts: list[str] = []
     for find in finds:
         seen: set[str] = set()
-        for choice in find.choices:
+        for choice in (each for each in find.choices if each.lines):
             if choice.of not in seen:
                 count[choice.kind] = count.get(choice.kind, 0) + 1
             lines = [f"# {choice.title}: {choice.says}", "[[sensors]]", f'name = "{choice.kind}-{count[choice.kind]}"']

@@ -16,6 +16,7 @@ from edge.sensors import (
     cas_os2,
     dibal,
     digi_781,
+    ds18b20,
     epelsa,
     magellan,
     modbus,
@@ -49,7 +50,8 @@ AnySettings = Annotated[
     | toledo_continuous.PlainSettings
     | toledo_prix.Settings
     | yaohua_a9.Settings
-    | modbus.Settings,
+    | modbus.Settings
+    | ds18b20.Settings,
     Field(discriminator="driver")]
 
 
@@ -91,6 +93,7 @@ DRIVERS: dict[str, DriverKind] = {
     "toledo-prix": _scale(toledo_prix.PROTOCOL, toledo_prix.Settings),
     "yaohua-a9": _scale(yaohua_a9.PROTOCOL, yaohua_a9.Settings),
     "modbus": DriverKind(modbus.Settings, modbus.open_driver, modbus.quantities),
+    "ds18b20": DriverKind(ds18b20.Settings, ds18b20.open_driver, ds18b20.quantities),
 }
 
 

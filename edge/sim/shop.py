@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
-from pymodbus.simulator import SimDevice
 
 from edge.clock import Clock
 from edge.errors import ConfigError, Problem
 from edge.profile import Profile
 from edge.sim.camera import MjpegCamera
 from edge.sim.fridge import Fridge
+from edge.sim.modbus_devices import IN_A_ROOM
+from edge.sim.onewire import SimThermometer
 from edge.sim.packs import Frame
-from edge.sim.rs485 import Rs485Line, waveshare_io_8ch, xy_md02
+from edge.sim.rs485 import Rs485Line, SimModbus
 from edge.sim.scale import SimScale
 from edge.sim.scales import VOICES
 from edge.sim.scene import Scene
@@ -52,6 +53,7 @@ class VirtualShop:
         self._stop = threading.Event()
         self.scales: dict[str, SimScale] = {}
         self.lines: dict[str, Rs485Line] = {}
+        self.wires: dict[str, SimThermometer] = {}
         self.cameras: dict[str, MjpegCamera] = {}
         self._truth: TruthFile | None = None
         self._thread: threading.Thread | None = None
@@ -84,10 +86,11 @@ class VirtualShop:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        parts: chain[_Part] = chain(self.cameras.values(), self.lines.values(), self.scales.values())
+        parts: chain[_Part] = chain(
+            self.cameras.values(), self.lines.values(), self.scales.values(), self.wires.values())
         for part in parts:
             part.close()
-        self.cameras, self.lines, self.scales = {}, {}, {}
+        self.cameras, self.lines, self.scales, self.wires = {}, {}, {}, {}
         if self._truth is not None:
             self._truth.close()
 
@@ -123,10 +126,12 @@ class VirtualShop:
         raise AssertionError("a story has no end")
 
     def _open(self) -> None:
-        on_line: dict[str, list[SimDevice]] = defaultdict(list)
+        on_line: dict[str, list[SimModbus]] = defaultdict(list)
         for sensor in self._profile.sensors:
             if sensor.driver == "modbus":
                 on_line[sensor.port].append(_modbus(self, sensor.name, sensor.device, sensor.address))
+            elif sensor.driver == "ds18b20":
+                self.wires[sensor.name] = SimThermometer(Path(sensor.port), lambda: self.climate()[0])
             elif sensor.driver in VOICES:
                 rng = random.Random(f"{self._seed}/{sensor.name}")
                 unit = sensor.shown_unit() or "kg"
@@ -184,17 +189,13 @@ class VirtualShop:
                 scale.put(slot.tare_kg + slot.item_weight_kg * levels[slot.name])
 
 
-def _modbus(shop: VirtualShop, name: str, device: str, address: int) -> SimDevice:
-    known: dict[str, Callable[[], SimDevice]] = {
-        "xy-md02": lambda: xy_md02(address, shop.climate),
-        "waveshare-io-8ch": lambda: waveshare_io_8ch(address, lambda: shop.door_open),
-    }
-    if device not in known:
+def _modbus(shop: VirtualShop, name: str, device: str, address: int) -> SimModbus:
+    if device not in IN_A_ROOM:
         raise _cannot(name, device)
-    return known[device]()
+    return SimModbus(address, IN_A_ROOM[device](shop))
 
 
 def _cannot(name: str, what: str) -> ConfigError:
     return ConfigError("virtual shop", (Problem(
         f"sensors.{name}", f"a virtual shop has no {what}",
-        f"it has {', '.join(VOICES)}, and modbus with xy-md02 or waveshare-io-8ch"),))
+        f"it has {', '.join(VOICES)}, and modbus with {', '.join(IN_A_ROOM)}"),))

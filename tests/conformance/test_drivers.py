@@ -14,6 +14,7 @@ from edge.errors import SensorError
 from edge.sensors import DRIVERS, open_driver, quantities
 from edge.sensors.driver import Driver
 from tests.conformance.scale_file import load
+from tests.edge.sensors.onewire_bench import NAME, WireAdapter
 from tests.edge.sensors.serial_bench import Adapter, replies
 
 
@@ -27,7 +28,9 @@ class Case:
 
 
 XY_MD02 = bytes.fromhex("01 04 04 01 31 02 22 2A CE")
+W1_SLAVE = b"72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125"
 OTHERS = {
+    "ds18b20": Case({}, {b"": W1_SLAVE}, W1_SLAVE),
     "modbus": Case({"device": "xy-md02", "address": 1, "timeout_s": 0.1},
                    {bytes.fromhex("01 04 00 01 00 02 20 0B"): XY_MD02}, XY_MD02),
 }
@@ -46,7 +49,7 @@ class Bench:
     """One driver's device on a terminal."""
 
     case: Case
-    adapter: Adapter
+    adapter: Adapter | WireAdapter
     settings: Any
 
     def say(self, reply: bytes) -> None:
@@ -59,7 +62,7 @@ class Bench:
 @pytest.fixture(params=DRIVERS)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     case = case_of(request.param)
-    adapter = Adapter(tmp_path / "port")
+    adapter = WireAdapter(tmp_path / NAME) if request.param == "ds18b20" else Adapter(tmp_path / "port")
     settings = DRIVERS[request.param].settings.model_validate(
         case.settings | {"name": "sensor-1", "driver": request.param, "port": str(adapter.path)})
     made = Bench(case, adapter, settings)

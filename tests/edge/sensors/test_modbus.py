@@ -15,18 +15,12 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from edge.clock import SystemClock
 from edge.errors import ConfigError, SensorError
-from edge.sensors.modbus import (
-    PROFILES,
-    Device,
-    DeviceProfile,
-    Settings,
-    blocks,
-    decode_points,
-    load_device,
-    open_driver,
-    quantities,
-)
-from tests.edge.sensors.serial_bench import Adapter, modbus_simulator, replies
+from edge.sensors import modbus_line
+from edge.sensors.driver import open_port
+from edge.sensors.modbus import Device, Settings, device_of, line_problems, open_driver, quantities
+from edge.sensors.modbus_frame import Block
+from edge.sensors.modbus_profile import PROFILES, DeviceProfile, blocks, decode_points, load_device
+from tests.edge.sensors.serial_bench import Adapter, modbus_simulator, replies, silent
 
 ASK_PROBE = bytes.fromhex("01 04 00 01 00 02 20 0B")
 PROBE_30_5 = bytes.fromhex("01 04 04 01 31 02 22 2A CE")
@@ -82,7 +76,7 @@ def test_temperature_is_signed_and_must_be_possible(raw: int) -> None:
 
 
 def test_a_sentinel_or_a_missing_register_is_no_value_for_that_point_only() -> None:
-    profile = DeviceProfile.model_validate({"title": "R4DCB08", "evidence": "documented", "source": "", "points": [
+    profile = DeviceProfile.model_validate({"title": "R4DCB08", "evidence": "documented", "source": "s", "points": [
         {"name": f"probe-{n}", "function": 3, "register": n, "type": "int16", "scale": "0.1", "unit": "Cel",
          "sentinels": [0x8000]} for n in range(3)]})
 
@@ -169,19 +163,20 @@ def test_all_devices_of_a_pulled_line_come_back_with_it(adapter: Adapter, probe:
 def test_serial_settings_come_from_the_device_unless_the_shop_says_otherwise(
         adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[dict[str, Any]] = []
-    real = serial.Serial
 
     def keep(port: str, **given: Any) -> Any:
         opened.append(given)
-        return real(port, **given)
+        return open_port(port, **given)
 
-    monkeypatch.setattr(serial, "Serial", keep)
+    monkeypatch.setattr(modbus_line, "open_port", keep)
 
     open_driver(settings(adapter.path), SystemClock()).close()
     open_driver(settings(adapter.path, parity="E", baudrate=19200), SystemClock()).close()
 
-    assert [(o["baudrate"], o["parity"], o["stopbits"], o["exclusive"]) for o in opened] == [
-        (9600, "N", 1, True), (19200, "E", 1, True)]
+    open_driver(settings(adapter.path, device="carel-ir33"), SystemClock()).close()
+
+    assert [(o["baudrate"], o["parity"], o["stopbits"]) for o in opened] == [
+        (9600, "N", 1), (19200, "E", 1), (19200, "N", 2)]
 
 
 def test_pymodbuss_own_simulator_is_read(tmp_path: Path) -> None:
@@ -202,7 +197,7 @@ def test_every_device_profile_shipped_is_whole(name: str, tmp_path: Path) -> Non
 
 def test_adjacent_registers_are_one_request() -> None:
     def profile(*registers: int) -> DeviceProfile:
-        return DeviceProfile.model_validate({"title": "", "evidence": "documented", "source": "", "points": [
+        return DeviceProfile.model_validate({"title": "x", "evidence": "documented", "source": "s", "points": [
             {"name": f"p{r}", "function": 3, "register": r, "type": "int16"} for r in registers]})
 
     assert blocks(profile(7, 1, 2, 9, 8)) == ((3, 1, 2), (3, 7, 3))
@@ -228,6 +223,101 @@ def test_a_bad_device_profile_names_its_mistakes(tmp_path: Path, text: str, says
     assert "mine.toml" in str(caught.value)
     for word in says:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(("contact", "circuit", "is_open"), [
+    ("normally-closed", DOOR_1_ON, False), ("normally-closed", NO_DOOR_ON, True),
+    ("normally-open", DOOR_1_ON, True), ("normally-open", NO_DOOR_ON, False)])
+def test_a_doors_contact_says_open_whichever_way_it_is_wired(
+        adapter: Adapter, contact: str, circuit: bytes, is_open: bool) -> None:
+    adapter.answer = replies({bytes.fromhex("01 02 00 00 00 01 B9 CA"): bytes.fromhex("01 02 01 01 60 48")
+                              if circuit == DOOR_1_ON else bytes.fromhex("01 02 01 00 A1 88")})
+    chosen = settings(adapter.path, device="waveshare-io-8ch", contacts={"input-1": contact})
+    door = open_driver(chosen, SystemClock())
+
+    assert values(door) == {"open": is_open}
+    assert quantities(chosen) == (("open", ""),)
+    door.close()
+
+
+def test_several_doors_are_told_by_their_inputs(adapter: Adapter) -> None:
+    adapter.answer = replies({bytes.fromhex("01 02 00 00 00 02 F9 CB"): bytes.fromhex("01 02 01 01 60 48")})
+    doors = open_driver(settings(adapter.path, device="waveshare-io-8ch", contacts={
+        "input-1": "normally-closed", "input-2": "normally-closed"}), SystemClock())
+
+    assert values(doors) == {"open/input-1": False, "open/input-2": True}
+    doors.close()
+
+
+def test_a_silent_doors_reading_is_no_value_and_not_closed(adapter: Adapter) -> None:
+    adapter.answer = silent
+    door = open_driver(settings(adapter.path, device="waveshare-io-8ch", contacts={"input-1": "normally-open"}),
+                       SystemClock())
+    with pytest.raises(SensorError, match="no_answer"):
+        door.read()
+    door.close()
+
+
+def test_only_the_points_that_are_wanted_are_asked_for_and_reported(adapter: Adapter) -> None:
+    adapter.answer = replies({bytes.fromhex("01 04 00 02 00 01 90 0A"): bytes.fromhex("01 04 02 02 22 38 49")})
+    chosen = settings(adapter.path, points=["humidity"])
+    device = open_driver(chosen, SystemClock())
+
+    assert values(device) == {"humidity": Decimal("54.6")}
+    assert quantities(chosen) == (("humidity", "%RH"),)
+    device.close()
+
+
+def test_an_offset_moves_what_the_manual_counts_otherwise(tmp_path: Path) -> None:
+    def asked(**more: Any) -> set[Block]:
+        return set(blocks(device_of(settings(tmp_path, device="danfoss-ak-cc55", **more))))
+
+    assert Block(3, 2530, 3) in asked()
+    assert Block(3, 2529, 3) in asked(offset=-1)
+
+
+@pytest.mark.parametrize(("wrong", "says"), [
+    ({"points": ["temperatur"]}, "no point temperatur: known are temperature, humidity"),
+    ({"contacts": {"temperature": "normally-open"}}, "temperature of xy-md02 is a number"),
+    ({"contacts": {"input-9": "normally-open"}, "device": "waveshare-io-8ch"}, "no point input-9"),
+    ({"offset": 1}, "the offset of xy-md02 is 0"),
+    ({"device": "./nowhere.toml"}, "no profile"),
+])
+def test_what_does_not_fit_the_devices_profile_is_a_mistake(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        settings(tmp_path, **wrong)
+
+
+def test_a_profile_of_ones_own_is_named_by_its_path(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text((PROFILES / "xy-md02.toml").read_text().replace('"temperature"', '"air"'))
+
+    assert quantities(settings(tmp_path, device=str(mine)))[0] == ("air", "Cel")
+
+
+def test_a_firmware_without_a_register_costs_that_point_alone(adapter: Adapter) -> None:
+    adapter.answer = replies({
+        bytes.fromhex("01 03 01 00 00 03 04 37"): bytes.fromhex("01 03 06 FF 47 FF 23 00 23 01 72"),
+        bytes.fromhex("01 03 05 00 00 01 84 C6"): bytes.fromhex("01 83 02 C0 F1"),
+        bytes.fromhex("01 03 0D 00 00 01 86 A6"): bytes.fromhex("01 83 02 C0 F1")})
+    device = open_driver(settings(adapter.path, device="dixell-xr75cx"), SystemClock())
+
+    read = {reading.quantity: reading.value or reading.quality for reading in device.read()}
+    assert read == {"temperature-1": Decimal("-18.5"), "temperature-2": Decimal("-22.1"),
+                    "temperature-3": Decimal("3.5"), "status": "bad:exception_2", "door-open-alarm": "bad:exception_2"}
+    device.close()
+
+
+def test_devices_that_cannot_share_a_line_are_told_before_it_is_opened(tmp_path: Path) -> None:
+    def told(*more: dict[str, Any]) -> list[str]:
+        return [str(problem) for problem in line_problems(
+            [settings(tmp_path / "rs485", name=f"s-{n}", **{"address": n + 1, **given})
+             for n, given in enumerate(more)])]
+
+    assert told({}, {}, {"address": 1}) == []
+    assert "s-0 9600 8N1, s-1 19200 8N2" in told({}, {"device": "carel-ir33"})[0]
+    assert "s-0 and s-1 are both at address 1" in told({}, {"device": "r4dcb08", "address": 1})[0]
+    assert told({}, {"device": "carel-ir33", "baudrate": 9600, "stopbits": 1}) == []
 
 
 def test_an_unknown_device_is_a_mistake_in_the_shops_profile(tmp_path: Path) -> None:

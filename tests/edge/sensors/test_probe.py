@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from edge.clock import SystemClock
 from edge.errors import SensorError
-from edge.finds import NOTHING, SCALES, Find, Place, look_behind, toml_of
+from edge.finds import NOTHING, SCALES, Choice, Find, Place, look_behind, toml_of
 from edge.sensors import probe
 from edge.sensors.probe import Heard, lines_to_try, probe_scales, questions
+from edge.sim.bus_command import ColdRoom
 from edge.sim.faults import Fault
+from edge.sim.modbus_devices import IN_A_ROOM
+from edge.sim.rs485 import Rs485Line, SimModbus
 from edge.sim.scale import SimScale
 from edge.sim.scales import VOICES
 from tests.edge.sensors.serial_bench import Adapter, silent
@@ -101,3 +105,28 @@ def test_the_lines_to_paste_are_a_profiles(tmp_path: Path) -> None:
     assert 'name = "scale-1"' in text
     assert 'unit = "kg"  # its frames carry no unit' in text
     assert f'port = "{tmp_path}/toledo-8217"' in text
+
+
+def test_every_modbus_device_of_a_line_is_found_or_listed_among_its_look_alikes(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PATIENCE_S", 0.02)  # no scale is here to wait for
+    room = ColdRoom(SystemClock())
+    devices = dict(enumerate(IN_A_ROOM, 1))
+    line = Rs485Line(tmp_path / "line", [SimModbus(at, IN_A_ROOM[device](room)) for at, device in devices.items()])
+    assert line.wait_ready(10)
+
+    find = look_behind(Place(str(tmp_path / "line"), ""), tuple(devices), SystemClock(), lambda _: None)
+    line.close()
+
+    listed: dict[int, list[Choice]] = {}
+    for choice in find.choices:
+        listed.setdefault(choice.lines["address"], []).append(choice)
+    assert listed.keys() == devices.keys()
+    for at, device in devices.items():
+        named = [choice.lines["device"] for choice in listed[at]]
+        assert device in named, (device, named)
+        assert len(named) <= 3, (device, named)
+        assert all(choice.says for choice in listed[at])
+        assert all(("look-alikes" in choice.sure) == (len(named) > 1) for choice in listed[at])
+    pasted = tomllib.loads(toml_of([find]))["sensors"]
+    assert [sensor["address"] for sensor in pasted] == list(devices), "one for each; look-alikes are comments"

@@ -13,7 +13,8 @@ from pymodbus.client import ModbusSerialClient
 from edge.clock import SystemClock
 from edge.sensors import modbus
 from edge.sim.fridge import SET_POINT_C, SWING_C, WARM_C, Fridge
-from edge.sim.rs485 import Rs485Line, waveshare_io_8ch, xy_md02
+from edge.sim.modbus_devices import waveshare_io_8ch, xy_md02
+from edge.sim.rs485 import Rs485Line, SimModbus
 
 
 @dataclass
@@ -28,7 +29,8 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     shop = Shop(tmp_path / "pty" / "rs485")
-    line = Rs485Line(shop.link, [xy_md02(1, lambda: shop.climate), waveshare_io_8ch(2, lambda: shop.door)])
+    line = Rs485Line(shop.link, [SimModbus(1, xy_md02(lambda: shop.climate)),
+                                 SimModbus(2, waveshare_io_8ch(lambda: [shop.door]))])
     assert line.wait_ready(10)
     yield shop
     line.close()
@@ -53,7 +55,7 @@ def test_both_devices_answer_what_is_so_now(shop: Shop) -> None:
 
 def test_the_agents_driver_reads_every_point_of_both(shop: Shop) -> None:
     shop.door = True
-    seen: dict[str, Decimal | bool | None] = {}
+    seen: dict[str, Decimal | bool | str | None] = {}
     for device, address in (("xy-md02", 1), ("waveshare-io-8ch", 2)):
         settings = modbus.Settings.model_validate(
             {"name": device, "driver": "modbus", "port": str(shop.link), "device": device, "address": address,

@@ -105,9 +105,9 @@ def test_a_port_that_is_taken_leaves_nothing_open(path: Path, tmp_path: Path) ->
 
 def test_a_device_without_a_twin_is_named(path: Path, tmp_path: Path) -> None:
     profile = load_profile(path)
-    probe = profile.sensors[1].model_copy(update={"device": "r4dcb08"})
+    probe = profile.sensors[1].model_copy(update={"device": "no-such-device"})
     other = profile.model_copy(update={"sensors": (profile.sensors[0], probe)})
-    with pytest.raises(ConfigError, match=r"fridge-1.*r4dcb08"):
+    with pytest.raises(ConfigError, match=r"fridge-1.*no-such-device"):
         VirtualShop(other, 7, ManualClock(NOON), tmp_path / "truth.jsonl").start()
     assert not any(link.is_symlink() for link in links(profile))
 
