@@ -41,7 +41,11 @@ FIXES = {
     "stalled": "the stream opens but sends no picture: restart the camera, check the network",
     "missing": "the file or folder is not there: check the camera's source in the profile",
     "undecodable": "it sends no picture that can be read: check the camera's source in the profile",
-    "unknown_source": "rtsp://, http://, /dev/videoN, a folder or a video file",
+    "no_login": "the camera refuses the name or the password in its address",
+    "not_mjpeg": "the address answers, but with no MJPEG stream: check its path",
+    "stream_ended": "the camera closed the stream or was unplugged: cable, power, its number of viewers",
+    "behind": "lower the camera's rate or size: this box cannot keep up",
+    "unknown_source": "rtsp://, http://, /dev/videoN, a folder, a video file or replay:FILE",
 }
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
@@ -20,12 +22,13 @@ from edge import profile as profiles
 from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError, Problem, SensorError
 from edge.finds import Find, Place, look_behind, toml_of
-from edge.profile import Profile
+from edge.profile import CameraSettings, Profile
 from edge.readings import OK, Reading
 from edge.sensors import AnySettings, open_driver
-from edge.sensors.driver import Driver, tapped
+from edge.sensors.driver import tapped
 from edge.sensors.ports import found_ports
 from edge.sensors.recording import Recorder
+from edge.sensors.sampler import Readable
 from edge.uplink.status import clock_time
 
 EXIT_NOTHING = 1
@@ -81,7 +84,7 @@ def _addresses(text: str) -> tuple[int, ...]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], Callable[[str], None]]]:
     """A line for each port on a terminal, that says what is tried now."""
     with Progress(SpinnerColumn(), TextColumn("{task.fields[port]}: {task.description}"), console=err,
@@ -118,15 +121,17 @@ def _show(finds: list[Find]) -> None:
         out.print(lines, markup=False)
 
 
-def _sensor(path: Path, name: str) -> AnySettings:
-    return _named(profiles.load_profile(path), path, name)
+def _only_errors() -> None:
+    """What goes wrong with the sensor is the command's own answer: its events would be said twice."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+                        logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
-def _named(profile: Profile, path: Path, name: str) -> AnySettings:
-    for settings in profile.sensors:
+def _named(profile: Profile, path: Path, name: str) -> AnySettings | CameraSettings:
+    for settings in (*profile.sensors, *profile.cameras):
         if settings.name == name:
             return settings
-    known = ", ".join(settings.name for settings in profile.sensors) or "none"
+    known = ", ".join(settings.name for settings in (*profile.sensors, *profile.cameras)) or "none"
     raise ConfigError(str(path), (Problem("sensors", f"none is named {name!r}", f"known: {known}"),))
 
 
@@ -152,15 +157,17 @@ def read(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read one sensor now, beside the bytes that went over its wire.
+    """Read one sensor or camera now; a sensor beside the bytes that went over its wire.
 
     Exit code 0: every value was good, 1: one was not (its reason stands in its place).
 
     Example: `cornergrid-edge read scale-1 --profile shop.toml --follow`
     """
-    settings, heard, good = _sensor(profile, sensor), _Overheard(), True
-    with tapped(settings.port, heard):
-        for t, readings, why in _reads(settings, SystemClock(), once=not follow):
+    _only_errors()
+    shop, clock = profiles.load_profile(profile), SystemClock()
+    settings, heard, good = _named(shop, profile, sensor), _Overheard(), True
+    with contextlib.nullcontext() if isinstance(settings, CameraSettings) else tapped(settings.port, heard):
+        for t, readings, why in _reads(_opener(settings, shop, clock), settings.period_s, clock, once=not follow):
             good = not why and all(reading.quality in (OK, "unstable") for reading in readings)
             raw = heard.take()
             if as_json:
@@ -174,15 +181,24 @@ def read(
     raise typer.Exit(0 if good else EXIT_NOTHING)
 
 
-def _reads(settings: AnySettings, clock: Clock, *, once: bool,
+def _opener(settings: AnySettings | CameraSettings, shop: Profile, clock: Clock) -> Callable[[], Readable]:
+    if not isinstance(settings, CameraSettings):
+        return lambda: open_driver(settings, clock)
+    from edge.agent import load_detectors, watch_of  # noqa: PLC0415  # loads the vision libraries
+
+    watch = watch_of(settings, shop, clock, load_detectors(shop)[settings.name])
+    return lambda: watch
+
+
+def _reads(opener: Callable[[], Readable], period_s: float, clock: Clock, *, once: bool,
            until: float | None = None) -> Iterator[tuple[float, tuple[Reading, ...], str]]:
     """(event time, readings, what went wrong) of one read each period, until Ctrl-C or the monotonic time `until`."""
-    driver: Driver | None = None
+    driver: Readable | None = None
     rest = threading.Event()
     try:
         while until is None or clock.monotonic() < until:
             try:
-                driver = driver or open_driver(settings, clock)
+                driver = driver or opener()
                 yield clock.now(), driver.read(), ""
             except SensorError as error:
                 yield clock.now(), (), str(error)
@@ -191,7 +207,7 @@ def _reads(settings: AnySettings, clock: Clock, *, once: bool,
                     driver = None
             if once:
                 return
-            rest.wait(settings.period_s)
+            rest.wait(period_s)
     except KeyboardInterrupt:
         return
     finally:
@@ -216,19 +232,50 @@ def record(
     profile: Of = USUAL,
     seconds: Annotated[float | None, typer.Option(min=0, help="How long; until Ctrl-C where not given.")] = None,
 ) -> None:
-    """Keep what one sensor says, with times, in a file: a support ticket, and `port = "replay:FILE"` plays it.
+    """Keep what one sensor or camera says, with times, in a file: a support ticket.
+
+    `port = "replay:FILE"`, or a camera's `source = "replay:FILE"`, plays it.
 
     Example: `cornergrid-edge record scale-1 odd-scale.rec --profile shop.toml --seconds 60`
     """
-    settings, clock = _sensor(profile, sensor), SystemClock()
-    about = settings.model_dump(mode="json", exclude_none=True)
+    _only_errors()
+    shop, clock = profiles.load_profile(profile), SystemClock()
+    settings = _named(shop, profile, sensor)
     until = None if seconds is None else clock.monotonic() + seconds
+    if isinstance(settings, CameraSettings):
+        _record_camera(settings, target, clock, until)
+        return
+    about = settings.model_dump(mode="json", exclude_none=True)
     reads = bad = 0
     with target.open("x", encoding="utf-8") as file, _progress() as told:
         recorder, step = Recorder(file, about, clock), told(settings.port)
         with tapped(settings.port, recorder):
-            for _, _, why in _reads(settings, clock, once=False, until=until):
+            for _, _, why in _reads(_opener(settings, shop, clock), settings.period_s, clock, once=False, until=until):
                 reads, bad = reads + 1, bad + bool(why)
                 step(f"{reads} reads, {bad} without a value, {recorder.bytes} bytes; Ctrl-C ends it")
     out.print(f"wrote {target}: {reads} reads, {bad} without a value, {recorder.bytes} bytes")
     raise typer.Exit(0 if reads > bad else EXIT_NOTHING)
+
+
+def _record_camera(settings: CameraSettings, target: Path, clock: Clock, until: float | None) -> None:
+    """Keep every frame of a camera, until Ctrl-C or the monotonic time `until`."""
+    from edge.vision.camera import open_camera, redact  # noqa: PLC0415  # loads OpenCV
+    from edge.vision.cameras.recording import FrameRecorder, record_frames  # noqa: PLC0415
+
+    wrong: list[str] = []
+    with _progress() as told, FrameRecorder(target, settings.name, settings.source, clock) as recorder:
+        step, camera = told(redact(settings.source)), open_camera(settings.source, clock)
+
+        def go_on() -> bool:
+            step(f"{recorder.frames} frames, {recorder.bytes} bytes; Ctrl-C ends it")
+            return until is None or clock.monotonic() < until
+
+        try:
+            record_frames(camera, recorder, go_on, lambda error: wrong.append(error.reason))
+        except KeyboardInterrupt:
+            pass  # as the installer wished: what was kept is whole
+        finally:
+            camera.close()
+    faults = f", {len(wrong)} times none: {', '.join(sorted(set(wrong)))}" if wrong else ""
+    out.print(f"wrote {target}: {recorder.frames} frames, {recorder.bytes} bytes{faults}")
+    raise typer.Exit(0 if recorder.frames else EXIT_NOTHING)

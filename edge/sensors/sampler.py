@@ -25,6 +25,8 @@ TRIES = 3
 """Reads that may fail in a row before the device is closed and opened anew: noise is no reason to."""
 HUNG_S = 15.0
 LOOK_S = 0.1
+STUCK_S = 900.0
+"""Busy with one call for so long, a device will not answer any more: only a new process is rid of it."""
 JOIN_S = 3.0
 GONE = frozenset({"unplugged", "no_port"})
 AWAY = GONE | {"closed", "no_permission", "port_busy", "port_settings"}
@@ -50,6 +52,7 @@ class Watched:
         failed: the "no value" readings of a device that failed for a reason.
         period_s: seconds between two reads.
         identity: what stands behind its port now, None where nothing does: one that came back is not left waiting.
+        heals: the device reopens itself with a backoff of its own, as cameras do.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Watched:
     failed: Callable[[str], Readings]
     period_s: float
     identity: Callable[[], Hashable | None] = lambda: None
+    heals: bool = False
 
 
 class Sampler:
@@ -96,6 +100,12 @@ class Sampler:
         if hung and self.health.why != "hung":
             self._feel("hung")
         return "hung" if hung else self._status
+
+    @property
+    def alive(self) -> bool:
+        """Whether this thread goes on: not one that has ended by itself, and not one that a device holds for good."""
+        ended = self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        return not ended and self._clock.monotonic() - self.beat <= STUCK_S
 
     @property
     def beat(self) -> float:
@@ -143,7 +153,7 @@ class Sampler:
         self._failures += 1
         self._sink(self._watched.failed(reason))
         self._feel(reason)
-        if self._driver is None or self._failures >= TRIES or reason in AWAY or reason == "crashed":
+        if (not self._watched.heals and (self._failures >= TRIES or reason in AWAY)) or reason == "crashed":
             self._close()
 
     def _feel(self, why: str) -> None:

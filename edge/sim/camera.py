@@ -1,102 +1,60 @@
-"""A shelf camera as MJPEG over HTTP, at the address where the profile looks for it."""
+"""A shelf camera as MJPEG over HTTP or over RTSP, at the address where the profile looks for it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
-import cv2
-
+from edge.clock import Clock, SystemClock
 from edge.errors import ConfigError, Problem
+from edge.sim.feed import PERIOD_S, Feed, ServedCamera, where
+from edge.sim.login import Login
 from edge.sim.packs import Frame
+from edge.sim.rtsp import RtspCamera
+from edge.vision.cameras.address import Address
 
 BOUNDARY = "frame"
-QUALITY = 88
-PERIOD_S = 0.5
 
 
-class MjpegCamera:
-    """Serves frames, each rendered and encoded once for all who look, and only while somebody looks."""
+class MjpegCamera(ServedCamera):
+    """Serves frames over HTTP as `multipart/x-mixed-replace`."""
 
-    def __init__(self, source: str, take: Callable[[], Frame], period_s: float = PERIOD_S) -> None:
-        """`take` gives the frame of this moment, BGR uint8. ConfigError where `source` is no http:// address;
-        OSError where the port is taken.
+    def __init__(self, source: str, take: Callable[[], Frame], period_s: float = PERIOD_S,
+                 clock: Clock | None = None) -> None:
+        """`take` gives the frame of this moment, BGR uint8. A source with a name and a password asks for them
+        (HTTP digest). ConfigError where `source` is no http:// address; OSError where the port is taken.
         """
-        url = urlsplit(source)
-        if url.scheme != "http" or not url.hostname or not url.port:
-            raise ConfigError(source, (Problem("source", "a virtual camera needs http://HOST:PORT/PATH"),))
-        self._path, self._take, self._period_s = url.path or "/", take, period_s
-        self._new = threading.Condition()
-        self._jpeg, self._number, self._viewers = b"", 0, 0
-        self._stalled, self._closed = False, False
-        self._server = _Server((url.hostname, url.port), self)
-        self._threads = (
-            threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05},
-                             name=f"camera {source}", daemon=True),
-            threading.Thread(target=self._render, name=f"render {source}", daemon=True),
-        )
-        for thread in self._threads:
-            thread.start()
-
-    def stall(self, stalled: bool = True) -> None:
-        """Stop sending frames while keeping every connection open, as a hung camera does; False goes on."""
-        with self._new:
-            self._stalled = stalled
-            self._new.notify_all()
-
-    def close(self) -> None:
-        """End every connection and free the port."""
-        with self._new:
-            self._closed = True
-            self._new.notify_all()
-        self._server.shutdown()
-        self._server.server_close()
-        for thread in self._threads:
-            thread.join()
-
-    def _render(self) -> None:
-        with self._new:
-            while not self._closed:
-                if self._viewers == 0 or self._stalled:
-                    self._new.wait()
-                    continue
-                ok, jpeg = cv2.imencode(".jpg", self._take(), (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
-                assert ok  # noqa: S101  # a uint8 picture always encodes
-                self._jpeg, self._number = jpeg.tobytes(), self._number + 1
-                self._new.notify_all()
-                self._new.wait_for(lambda: self._closed, self._period_s)
+        address = where(source, "http")
+        self._path, self._login = address.path or "/", Login(address)
+        server = _Server((address.host, address.port or 80), self)
+        super().__init__(address.shown, Feed(take, period_s, address.shown, clock or SystemClock()), server)
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one viewer until it leaves or the camera closes."""
         if handler.path != self._path:
             handler.send_error(404)
             return
+        if not self._login.accepts(handler.headers.get("Authorization", ""), handler.command):
+            handler.send_response(401)
+            handler.send_header("WWW-Authenticate", self._login.challenge)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
+        try:
+            with self.feed.viewer():
+                self._send_all(handler)
+        except OSError:
+            return  # the viewer left
+
+    def _send_all(self, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
         handler.end_headers()
-        with self._new:
-            self._viewers += 1
-            self._new.notify_all()
-        try:
-            self._send_all(handler)
-        except OSError:
-            return  # the viewer left
-        finally:
-            with self._new:
-                self._viewers -= 1
-
-    def _send_all(self, handler: BaseHTTPRequestHandler) -> None:
-        sent = self._number
-        while True:
-            with self._new:
-                self._new.wait_for(lambda: self._closed or (self._number != sent and not self._stalled))  # noqa: B023
-                if self._closed:
-                    return
-                jpeg, sent = self._jpeg, self._number
-            handler.wfile.write(f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                                .encode() + jpeg + b"\r\n")
+        shot = self.feed.after(0)
+        while shot is not None:
+            head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(shot.jpeg)}\r\n\r\n".encode()
+            self.feed.send(head + self.feed.garbled(shot.jpeg) + b"\r\n", handler.wfile.write)
+            shot = self.feed.after(shot.number)
 
 
 class _Server(ThreadingHTTPServer):
@@ -116,3 +74,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: a viewer each second is no news."""
+
+
+# The scheme of an address -> the camera that a virtual shop puts there.
+KINDS: dict[str, Callable[[str, Callable[[], Frame]], ServedCamera]] = {"http": MjpegCamera, "rtsp": RtspCamera}
+
+
+def sim_camera(source: str, take: Callable[[], Frame]) -> ServedCamera:
+    """A camera at `source`; ConfigError where none can be simulated there, OSError where the port is taken."""
+    address = Address.parse(source)
+    if address.scheme not in KINDS:
+        raise ConfigError(address.shown, (Problem(
+            "source", "a virtual camera needs " + " or ".join(f"{kind}://HOST:PORT/PATH" for kind in KINDS)),))
+    return KINDS[address.scheme](source, take)

@@ -96,10 +96,12 @@ def _draw(shop: VirtualShop, profile: Profile, to: Path) -> None:
 
 
 def _say(profile: Profile, data: Path, truth: Path, begin: float, speed: float) -> None:
+    from edge.vision.camera import redact  # noqa: PLC0415  # slow to load
+
     out.print(f"virtual shop {profile.device.id}, {datetime.fromtimestamp(begin, UTC):%Y-%m-%d %H:%M} UTC, "
               f"{speed:g} times as fast")
     for sensor in profile.sensors:
         out.print(f"  {sensor.name}: {sensor.driver} on {sensor.port}")
     for camera in profile.cameras:
-        out.print(f"  {camera.name}: MJPEG on {camera.source}")
+        out.print(f"  {camera.name}: {redact(camera.source)}")
     out.print(f"  clock {data / CLOCK_FILE}, truth {truth}; Ctrl-C stops")

@@ -13,9 +13,11 @@ from typing import Protocol
 import structlog
 
 from edge.clock import Clock
+from edge.commission import keep_baseline, regions_of
 from edge.errors import ConfigError, Problem
 from edge.profile import Profile
-from edge.sim.camera import MjpegCamera
+from edge.sim.camera import sim_camera
+from edge.sim.feed import ServedCamera
 from edge.sim.fridge import Fridge
 from edge.sim.modbus_devices import IN_A_ROOM
 from edge.sim.onewire import SimThermometer
@@ -54,7 +56,7 @@ class VirtualShop:
         self.scales: dict[str, SimScale] = {}
         self.lines: dict[str, Rs485Line] = {}
         self.wires: dict[str, SimThermometer] = {}
-        self.cameras: dict[str, MjpegCamera] = {}
+        self.cameras: dict[str, ServedCamera] = {}
         self._truth: TruthFile | None = None
         self._thread: threading.Thread | None = None
 
@@ -70,6 +72,7 @@ class VirtualShop:
         try:
             for slot in self._profile.slots:
                 self._truth.start(now, slot.name, slot.sku, self._levels[slot.name])
+            _commission(self._profile, self._seed, now)
             self._open()
         except BaseException:
             self.stop()
@@ -142,11 +145,11 @@ class VirtualShop:
         for port, devices in on_line.items():
             self.lines[port] = Rs485Line(Path(port), devices)
         for camera in self._profile.cameras:
-            self.cameras[camera.name] = MjpegCamera(camera.source, self._viewer(camera.name))
+            self.cameras[camera.name] = sim_camera(camera.source, self._viewer(camera.name))
         self._weigh()
 
     def _viewer(self, camera: str) -> Callable[[], Frame]:
-        scene = Scene([slot for slot in self._profile.slots if slot.camera == camera], self._seed)
+        scene = _scene(self._profile, camera, self._seed)
 
         def take() -> Frame:
             now = self._clock.now()
@@ -187,6 +190,18 @@ class VirtualShop:
             scale = self.scales.get(slot.scale or "")
             if scale is not None and slot.item_weight_kg is not None:
                 scale.put(slot.tare_kg + slot.item_weight_kg * levels[slot.name])
+
+
+def _scene(profile: Profile, camera: str, seed: int) -> Scene:
+    return Scene([slot for slot in profile.slots if slot.camera == camera], seed)
+
+
+def _commission(profile: Profile, seed: int, now: float) -> None:
+    """A picture of each full shelf, as a fitter takes it before the shop opens."""
+    full = {slot.name: slot.capacity for slot in profile.slots}
+    for camera in profile.cameras:
+        picture = _scene(profile, camera.name, seed).render(full, now)
+        keep_baseline(profile.device.data, camera.name, picture, regions_of(camera.name, profile), now)
 
 
 def _modbus(shop: VirtualShop, name: str, device: str, address: int) -> SimModbus:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.clock import SystemClock
@@ -111,3 +113,23 @@ def test_every_command_helps_with_an_example(command: str) -> None:
 
     assert done.returncode == 0
     assert f"cornergrid-edge {command}" in done.stdout
+
+
+def test_a_camera_is_read_recorded_and_replayed(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for n in range(4):
+        noise = np.random.default_rng(n).integers(0, 255, (240, 320, 3), np.uint8)
+        assert cv2.imwrite(str(pictures / f"{n}.png"), noise)
+    shop, file = tmp_path / "shop.toml", tmp_path / "cam.rec"
+    text = (f'[device]\nid = "shop-1"\ndata = "{tmp_path}/data"\n[[cameras]]\nname = "cam-1"\nsource = "SOURCE"\n'
+            '[[slots]]\nname = "B1"\nsku = "4006381333931"\ncapacity = 6\ncamera = "cam-1"\nregion = [0, 0, 1, 1]\n')
+    shop.write_text(text.replace("SOURCE", str(pictures)))
+
+    done = edge("record", "cam-1", str(file), "--profile", str(shop))
+    assert done.returncode == 0, done.stderr
+    assert "4 frames" in done.stdout
+    shop.write_text(text.replace("SOURCE", f"replay:{file}"))
+    read = edge("read", "cam-1", "--profile", str(shop), "--json")
+
+    assert [each["quantity"] for each in json.loads(read.stdout)["readings"]][:1] == ["facings/B1"], read.stderr
