@@ -109,7 +109,9 @@ def test_garbage_is_no_value_and_the_next_good_answer_counts(bench: Bench, drive
 def test_every_truncation_of_an_answer_is_no_value(bench: Bench, driver: Driver) -> None:
     for length in range(1, len(bench.case.reply)):
         bench.say(bench.case.reply[:length])
-        assert reason(driver) in ("bad_frame", "truncated")
+        # On a busy machine nothing may come by itself in the short time that these tests wait.
+        unasked = b"" in bench.case.exchange
+        assert reason(driver) in ("bad_frame", "truncated", *("no_answer",) * unasked)
 
 
 def test_a_pulled_adapter_is_unplugged_and_then_no_port(bench: Bench, driver: Driver) -> None:
