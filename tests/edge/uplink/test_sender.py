@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from edge import wire
-from edge.clock import Era, ManualClock
 from edge.backoff import Backoff
+from edge.clock import Era, ManualClock
 from edge.uplink.buffer import Buffer
 from edge.uplink.disk import Limits
 from edge.uplink.kept import Held, Slice, Stream
