@@ -17,19 +17,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO
 
-import msgspec
 import structlog
 
 from edge import wire
+from edge.box.notify import Systemd
+from edge.box.raw import RawLines
 from edge.clock import Clock, HonestClock, every
+from edge.commission import load_baseline
+from edge.commission import regions_of as regions_of  # noqa: PLC0414  # `check` looks at the same places
 from edge.errors import StoreError
+from edge.identity.files import Store
+from edge.identity.keeper import Keeper
 from edge.profile import CameraSettings, Profile, lock_file
 from edge.readings import Reading, no_value
 from edge.report import Reporter, to_fact
 from edge.sensors import AnySettings, open_driver, quantities
 from edge.sensors.ports import identity
 from edge.sensors.sampler import Sampler, Watched
-from edge.stock import Plan, SlotState, resume, step, tick, turned
+from edge.shelf import Shelf
 from edge.uplink.buffer import Buffer
 from edge.uplink.disk import Limits
 from edge.uplink.lanes import Pace
@@ -37,7 +42,7 @@ from edge.uplink.publisher import Link, Publisher, Voice
 from edge.uplink.refuge import Terms
 from edge.uplink.session import Address
 from edge.vision.detector import Detector
-from edge.vision.observe import Region
+from edge.vision.eye import ShelfEye
 from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
 from edge.vision.watch import CameraWatch
 
@@ -45,51 +50,6 @@ log = structlog.get_logger(__name__)
 BATCH_WAIT_S = 0.2
 BUILT = 1_764_547_200.0  # 2025-12-01: no reading of this program is older
 Sink = Callable[[tuple[Reading, ...]], None]
-_states = msgspec.json.Decoder(dict[str, SlotState])
-
-
-class Shelf:
-    """The stock of every slot: readings in, facts and the state to commit with them out."""
-
-    def __init__(self, profile: Profile, snapshot: bytes | None) -> None:
-        stock = profile.stock
-        self._plans = {slot.source: Plan(
-            slot.name, slot.sku, slot.source, slot.item_weight_kg, slot.tare_kg, slot.depth,
-            stock.agree, stock.put_back_s, stock.gap_s) for slot in profile.slots}
-        kept = _kept_states(snapshot)
-        self._states = {plan.slot: resume(plan, kept.get(plan.slot)) for plan in self._plans.values()}
-
-    def step(self, reading: Reading) -> tuple[wire.Fact, ...]:
-        """The facts that follow from one reading; none where no slot looks at it."""
-        plan = self._plans.get(reading.name)
-        if plan is None:
-            return ()
-        self._states[plan.slot], facts = step(plan, self._states[plan.slot], reading)
-        return facts
-
-    def tick(self, now: float) -> tuple[wire.Fact, ...]:
-        """The facts that are due without any reading."""
-        facts: list[wire.Fact] = []
-        for plan in self._plans.values():
-            self._states[plan.slot], due = tick(plan, self._states[plan.slot], now)
-            facts.extend(due)
-        return tuple(facts)
-
-    def turn(self, shift: float) -> tuple[wire.Fact, ...]:
-        """Event time turned by `shift` seconds; the facts that are still in the old time."""
-        facts: list[wire.Fact] = []
-        for plan in self._plans.values():
-            self._states[plan.slot], due = turned(plan, self._states[plan.slot], shift)
-            facts.extend(due)
-        return tuple(facts)
-
-    def levels(self) -> dict[str, int | None]:
-        """Units on the shelf by slot; None where nothing is known yet."""
-        return {slot: state.level for slot, state in self._states.items()}
-
-    def snapshot(self) -> bytes:
-        """All slots' state, to be committed with the facts."""
-        return msgspec.json.encode(self._states)
 
 
 class Agent:
@@ -101,6 +61,7 @@ class Agent:
         self._queue: queue.Queue[tuple[Reading, ...]] = queue.Queue(10_000)
         detectors = load_detectors(profile)
         self._alone = hold_alone(profile.device.data)
+        self._raw, self._systemd = RawLines(profile, clock), Systemd()
         self.buffer = Buffer(profile.device.outbox, clock, terms=terms_of(profile))
         if isinstance(clock, HonestClock):
             clock.begin(max(BUILT, self.buffer.tally.floor))
@@ -108,7 +69,7 @@ class Agent:
         self._shelf = Shelf(profile, self.buffer.snapshot())
         self._reporter = Reporter({part.name: part.report_s for part in (*profile.sensors, *profile.cameras)})
         self.samplers = build_samplers(profile, clock, self._queue.put, detectors)
-        self.publisher = Publisher(link_of(profile), self.buffer, clock, Voice(
+        self.publisher = Publisher(link_of(profile, clock), self.buffer, clock, Voice(
             self._birth, self.statuses, self._event, self._note_state,
             lambda: isinstance(clock, HonestClock) and clock.doubtful))
 
@@ -119,12 +80,14 @@ class Agent:
         self.publisher.start()
         log.info("running", device=self._profile.device.id, stream=self.buffer.stream, boot=self.buffer.boot,
                  held=self.buffer.held().records)
+        self._systemd.ready()
         due = every(self._clock, 1.0)
         while not stop.is_set():
             facts = self._derive(self._next_readings())
             if due():
                 facts += self._shelf.tick(self._clock.now())
                 self._poll_clock()
+                self._tend()
             self._commit(facts)
         self._close()
 
@@ -136,6 +99,13 @@ class Agent:
         log.warning("clock_turned", shift_s=round(turn.shift, 3), was=turn.before.clk, now=turn.after.clk)
         self._commit(self._shelf.turn(turn.shift))
         self.buffer.turn(turn.after, turn.shift if turn.corrects else None)
+
+    def _tend(self) -> None:
+        """From the loop that commits, so that systemd hears nothing once that stands still."""
+        statuses = self.statuses()
+        self._raw.tick(statuses)
+        troubled = [f"{name}: {status}" for name, status in statuses.items() if status != "ok"]
+        self._systemd.beat(all(sampler.alive for sampler in self.samplers), ", ".join(troubled) or "all sensors are ok")
 
     def statuses(self) -> dict[str, str]:
         """How each sensor and camera is doing: `ok`, a reason, or `hung`."""
@@ -187,11 +157,14 @@ class Agent:
             log.warning("state_not_noted", file=str(path), error=str(error))
 
     def _close(self) -> None:
+        self._systemd.stopping()
         for sampler in self.samplers:
             sampler.stop()
         self._commit(self._derive(self._next_readings()))
         self.publisher.stop()
         self.buffer.close()
+        self._raw.close()
+        self._systemd.close()
         if self._alone is not None:
             self._alone.close()
         log.info("stopped", device=self._profile.device.id)
@@ -227,18 +200,11 @@ def hold_alone(data: Path) -> IO[str] | None:
     return held
 
 
-def _kept_states(snapshot: bytes | None) -> dict[str, SlotState]:
-    try:
-        return _states.decode(snapshot) if snapshot else {}
-    except msgspec.DecodeError as error:
-        log.error("stock_state_unreadable", error=str(error), fix="none needed: levels are learned again")
-        return {}
-
-
-def link_of(profile: Profile) -> Link:
+def link_of(profile: Profile, clock: Clock) -> Link:
     """The profile's uplink as the publisher takes it."""
     uplink = profile.uplink
-    return Link(Address(profile.device.id, uplink.host, uplink.port, uplink.keepalive_s),
+    keeper = Keeper(Store(profile.device.identity), clock, device=profile.device.id) if uplink.secure else None
+    return Link(Address(profile.device.id, uplink.host, uplink.port, uplink.keepalive_s, tls=keeper),
                 Pace(uplink.batch, uplink.window, uplink.age_s, uplink.resend_s), terms_of(profile).limits)
 
 
@@ -274,16 +240,19 @@ def _sensor_sampler(settings: AnySettings, clock: Clock, sink: Sink) -> Sampler:
         period_s=settings.period_s, identity=lambda: identity(settings.port)), sink, clock)
 
 
-def regions_of(camera: str, profile: Profile) -> tuple[Region, ...]:
-    """The slots' places in one camera's picture."""
-    return tuple(Region(slot.name, *slot.region) for slot in profile.slots if slot.camera == camera and slot.region)
+def watch_of(camera: CameraSettings, profile: Profile, clock: Clock, detector: Detector) -> CameraWatch:
+    """One camera of the profile, watched as the agent does it."""
+    regions = regions_of(camera.name, profile)
+    eye = ShelfEye(regions, detector, load_baseline(profile.device.data, camera.name, regions, detector))
+    return CameraWatch(camera.name, camera.source, eye, clock)
 
 
 def _camera_sampler(camera: CameraSettings, profile: Profile, clock: Clock, sink: Sink, detector: Detector) -> Sampler:
     regions = regions_of(camera.name, profile)
+    watch = watch_of(camera, profile, clock, detector)
     return Sampler(Watched(
         name=camera.name,
-        open=lambda: CameraWatch(camera.name, camera.source, detector, regions, clock),
+        open=lambda: watch,
         failed=lambda reason: tuple(
             no_value(camera.name, f"facings/{region.slot}", clock.now(), reason, "count") for region in regions),
-        period_s=camera.period_s), sink, clock)
+        period_s=camera.period_s, heals=True), sink, clock)

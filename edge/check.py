@@ -14,6 +14,7 @@ from pathlib import Path
 from edge import wire
 from edge.agent import link_of, load_detectors, regions_of
 from edge.clock import Clock
+from edge.commission import load_baseline
 from edge.errors import CornergridError, ModelError, SensorError
 from edge.outbox_commands import is_running, read_status
 from edge.profile import CameraSettings, Profile
@@ -22,7 +23,8 @@ from edge.uplink.buffer import Buffer
 from edge.uplink.publisher import Publisher
 from edge.uplink.status import clock_time
 from edge.vision.camera import open_camera, redact
-from edge.vision.observe import count_facings, frame_quality
+from edge.vision.eye import ShelfEye
+from edge.vision.observe import MotionRule
 
 EARLIEST = 1_735_689_600  # 2025-01-01: a clock before the program was written has lost its battery
 FREE_BYTES = 200 * 1024 * 1024
@@ -126,12 +128,15 @@ def _camera(camera: CameraSettings, profile: Profile, clock: Clock) -> Outcome:
     finally:
         source.close()
     height, width = frame.image.shape[:2]
-    quality = frame_quality(frame.image)
-    if quality != "ok":
-        return Outcome(camera.name, False, f"{width}x{height}, {quality}", "light, lens cover, aim")
-    facings = count_facings(detector.detect(frame.image), frame.image.shape[:2], regions_of(camera.name, profile))
-    seen = ", ".join(f"{slot} {count}" for slot, count in facings.items())
-    return Outcome(camera.name, True, f"{width}x{height} from {redact(camera.source)}; facings {seen}")
+    stands = regions_of(camera.name, profile)
+    full = load_baseline(profile.device.data, camera.name, stands, detector)
+    verdict = ShelfEye(stands, detector, full, MotionRule(warm=1)).judge(frame.image)
+    found = f"{width}x{height} from {redact(camera.source)}"
+    if verdict.reason:
+        return Outcome(camera.name, False, f"{found}: {verdict.reason}", "light, lens cover, aim, somebody in front?")
+    seen = ", ".join(f"{fill.slot} {fill.facings}" for fill in verdict.fills)
+    note = "" if full else "; not commissioned: `cornergrid-edge planogram keep` once the shelf is full"
+    return Outcome(camera.name, True, f"{found}; facings {seen}{note}")
 
 
 def _by_the_agent(profile: Profile) -> Outcome:

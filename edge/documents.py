@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tinydb import TinyDB
+from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
 from edge.errors import StoreError
@@ -59,3 +59,12 @@ class Documents:
         """The newest check's `at`, `ok` and `rows`, or None where none was made."""
         checks = self._db.table("checks").all()
         return dict(max(checks, key=lambda check: float(check["at"]))) if checks else None
+
+    def keep_baseline(self, camera: str, baseline: dict[str, Any]) -> None:
+        """Keep what was found at a camera's commissioning, in place of an earlier one."""
+        self._db.table("baselines").upsert({**baseline, "camera": camera}, where("camera") == camera)
+
+    def baseline(self, camera: str) -> dict[str, Any] | None:
+        """What was kept at the camera's commissioning, or None where it was not commissioned."""
+        found = self._db.table("baselines").search(where("camera") == camera)
+        return dict(found[0]) if found else None

@@ -5,6 +5,7 @@
     ├── SensorError      a device gave no usable value: the reason becomes the reading's quality
     ├── CameraError      a camera gave no usable frame
     ├── ModelError       a model file or its card is missing, altered or of another kind
+    ├── EnrolError       a certificate was refused, or this device's own cannot be used
     ├── WireError        bytes that are not the contract's: the reason goes to quarantine
     └── StoreError       a database could not be opened or written, or was made by another version
         └── CorruptError what a file holds is damaged: it must be salvaged
@@ -75,6 +76,21 @@ class WireError(CornergridError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class EnrolError(CornergridError):
+    """A certificate that was not given, or cannot be used.
+
+    `kind` is a short token (`no_invitation`, `revoked`, ...); `retry_s` is after how many seconds another try makes
+    sense, 0 where none does before `fix` is done.
+    """
+
+    def __init__(self, kind: str, wrong: str, fix: str, retry_s: float = 0.0) -> None:
+        self.kind = kind
+        self.wrong = wrong
+        self.fix = fix
+        self.retry_s = retry_s
+        super().__init__(f"{wrong} ({fix})")
 
 
 class StoreError(CornergridError):

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from edge.errors import ConfigError, Problem
-from edge.sensors import AnySettings, weighs
+from edge.sensors import AnySettings, modbus, weighs
 from edge.sensors.driver import KILOGRAMS as KILOGRAMS  # noqa: PLC0414  # also the virtual shop's table
 from edge.sensors.replay import SCHEME
 
@@ -71,6 +71,11 @@ class Device(_Part):
         return self.data / "outbox.db"
 
     @property
+    def identity(self) -> Path:
+        """The folder of the device's key and certificate."""
+        return self.data / "identity"
+
+    @property
     def state(self) -> Path:
         """What the agent told last of itself, for `cornergrid-edge status`."""
         return self.data / "state.json"
@@ -85,12 +90,26 @@ class Uplink(_Part):
     """The broker, and how patient to be with it."""
 
     host: str = "127.0.0.1"
-    port: int = Field(1883, ge=1, le=65535)
+    port: int = Field(1883, ge=1, le=65535, description="where absent: 8883 with TLS, else 1883")
+    tls: bool | None = Field(None, description="with this device's certificate, which `cornergrid-edge enroll` gets; "
+                             "where absent: everywhere but on loopback")
     batch: int = Field(500, ge=1, le=1000, description="records in one message at most")
     window: int = Field(32, ge=1, le=100, description="messages sent and not yet committed, at most")
     age_s: float = Field(0.5, gt=0, le=60, description="a live record waits at most so long for others")
     resend_s: float = Field(10.0, gt=0, description="uncommitted for longer is sent again")
     keepalive_s: int = Field(20, ge=1, le=600, description="a network that swallows everything is noticed after twice")
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is closed to strangers: always, but on loopback and where `tls` says otherwise."""
+        loopback = self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        return not loopback if self.tls is None else self.tls
+
+    @model_validator(mode="after")
+    def _port_of_tls(self) -> Self:
+        if self.secure and "port" not in self.model_fields_set:
+            object.__setattr__(self, "port", 8883)
+        return self
 
 
 class OutboxSettings(_Part):
@@ -102,7 +121,7 @@ class OutboxSettings(_Part):
 
 
 class CameraSettings(_Part):
-    """One camera: an rtsp:// or http:// address, /dev/videoN, a folder of pictures or a video file."""
+    """One camera: an rtsp:// or http:// address, /dev/v4l/by-id/..., a folder of pictures, a video, or replay:FILE."""
 
     name: Name
     source: str = Field(min_length=1)
@@ -114,7 +133,7 @@ class CameraSettings(_Part):
 
 
 class Slot(_Part):
-    """One SKU's place on the planogram, watched by a scale of its own or by a region of a camera's picture."""
+    """One SKU's place on the planogram, watched by a scale of its own, a region of a camera's picture, or both."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$")
     sku: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,32}$"), BeforeValidator(check_sku)]
@@ -141,7 +160,17 @@ class Slot(_Part):
     @property
     def source(self) -> str:
         """The reading that tells this slot's stock: `scale-1/weight` or `cam-1/facings/B1`."""
-        return f"{self.scale}/weight" if self.scale else f"{self.camera}/facings/{self.name}"
+        return f"{self.scale}/weight" if self.scale else self.view
+
+    @property
+    def view(self) -> str:
+        """The reading of the slot's camera, `cam-1/facings/B1`; empty where it has none."""
+        return f"{self.camera}/facings/{self.name}" if self.camera else ""
+
+    @property
+    def facings(self) -> int:
+        """Places in the front row."""
+        return -(-self.capacity // self.depth)
 
 
 class Stock(_Part):
@@ -150,6 +179,7 @@ class Stock(_Part):
     agree: int = Field(3, ge=1, le=20, description="equal readings in a row before a level changes")
     put_back_s: float = Field(180.0, ge=0, description="returned within this time was not sold")
     gap_s: float = Field(300.0, gt=0, description="silent for longer is time not observed")
+    at_once: int = Field(6, ge=1, description="more units gone between two looks is work on the shelf, no sale")
 
 
 class Profile(_Part):
@@ -235,21 +265,22 @@ def _is_driver_tag(place: int | str, detail: ErrorDetails) -> bool:
 def _contradictions(profile: Profile) -> Iterator[Problem]:
     yield from _repeated("sensors", [sensor.name for sensor in profile.sensors]
                          + [camera.name for camera in profile.cameras])
+    yield from modbus.line_problems(each for each in profile.sensors if isinstance(each, modbus.Settings))
     yield from _repeated("slots", [slot.name for slot in profile.slots])
     scales = {sensor.name for sensor in profile.sensors if weighs(sensor)}
     cameras = {camera.name for camera in profile.cameras}
     on_pan: dict[str, str] = {}
     for i, slot in enumerate(profile.slots):
         key = f"slots[{i}]"
-        if (slot.scale is None) == (slot.camera is None):
-            yield Problem(key, f"slot {slot.name} needs either a scale or a camera, and not both")
-        elif slot.scale:
+        if slot.scale is None and slot.camera is None:
+            yield Problem(key, f"slot {slot.name} has nothing that watches it", "give it a scale, a camera or both")
+        if slot.scale:
             yield from _on_scale(key, slot, scales)
             if slot.scale in on_pan:
                 yield Problem(f"{key}.scale", f"slots {on_pan[slot.scale]} and {slot.name} share one pan, so their "
                               "weights cannot be told apart", "give each slot a scale of its own")
             on_pan[slot.scale] = slot.name
-        else:
+        if slot.camera:
             yield from _in_picture(key, slot, cameras)
 
 

@@ -34,4 +34,4 @@ def to_fact(reading: Reading) -> Fact:
     """The reading as the outbox keeps it."""
     value = reading.value
     return Fact(reading.name, reading.t, reading.unit,
-                float(value) if isinstance(value, Decimal) else value, reading.quality)
+                float(value) if isinstance(value, Decimal) else value, reading.quality, sd=reading.sd)

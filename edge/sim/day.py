@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 
 from edge.profile import Slot
 from edge.readings import Reading, no_value
 from edge.sim.scale import INCREMENT, with_noise
-from edge.sim.story import Arm, Event, Move, PutBack, Restocked, Taken, change
+from edge.sim.story import DAY_S, Arm, Event, Move, PutBack, Restocked, Taken, change
 
 HANDLED_S = 2.0
 """How long a scale is in motion after each movement, in simulated seconds."""
@@ -39,17 +40,30 @@ def polls(since: float, until: float, period_s: float) -> Iterator[float]:
         n += 1
 
 
-def scale_readings(slot: Slot, events: Iterable[Event], times: Iterable[float], seed: int = 0) -> Iterator[
-        tuple[Reading, ...]]:
-    """What the slot's scale reads: kg to the gram, noise within half of one, `unstable` while it is handled."""
+@dataclass(frozen=True, slots=True)
+class Wear:
+    """How bad a scale is, in units of what stands on it: Gaussian noise, and drift a day."""
+
+    noise: float = 0.0
+    drift: float = 0.0
+
+
+def scale_readings(slot: Slot, events: Iterable[Event], times: Iterable[float], seed: int = 0,
+                   wear: Wear = Wear()) -> Iterator[tuple[Reading, ...]]:  # a frozen value, made once
+    """What the slot's scale reads: kg to the gram, noise within half of one, `unstable` while it is handled.
+
+    Its drift is 0 at the first of the times.
+    """
     if slot.scale is None or slot.item_weight_kg is None:
         raise ValueError(f"slot {slot.name} has no scale")
-    rng = random.Random(f"{seed}/{slot.name}/weight")
+    rng, began = random.Random(f"{seed}/{slot.name}/weight"), None
     for t, level, moved in levels(slot, events, times):
+        began = t if began is None else began
         if t - moved < HANDLED_S:
             yield (Reading(slot.scale, "weight", t, None, "kg", "unstable"),)
             continue
-        weight = with_noise(slot.tare_kg + slot.item_weight_kg * level, "kg", rng)
+        units = level + rng.gauss(0.0, wear.noise) + wear.drift * (t - began) / DAY_S
+        weight = with_noise(slot.tare_kg + slot.item_weight_kg * Decimal(round(units, 6)), "kg", rng)
         yield (Reading(slot.scale, "weight", t, max(Decimal(0), weight.quantize(INCREMENT["kg"])), "kg"),)
 
 

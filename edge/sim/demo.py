@@ -204,12 +204,13 @@ def start(plant: Plant, profile: Path, ports: dict[str, int], wanted: str | None
     edge, cloud = str(here / "cornergrid-edge"), str(here / "cornergrid-cloud")
     what, command = broker(folder, ports["mqtt"], wanted)
     plant.start("broker", command)
-    out.print(f"broker    {what} on {HOST}:{ports['mqtt']}")
+    out.print(f"broker    {what} on {HOST}:{ports['mqtt']}, open to this machine and closed to every other")
     sys.stdout.flush()
     if not plant.until(lambda: listens(ports["mqtt"]), "the broker listens"):
         return False
     plant.start("cloud", [cloud, "run", "--db", str(folder / "cloud.db"), "--broker", f"{HOST}:{ports['mqtt']}",
-                          "--http", f"{HOST}:{ports['http']}", "--registry", str(folder / "registry.toml")])
+                          "--http", f"{HOST}:{ports['http']}", "--scope", "operator",
+                          "--registry", str(folder / "registry.toml")])
     plant.start("shop", [edge, "sim", str(profile), "--seed", str(SEED), "--speed", str(SPEED),
                          "--truth", str(folder / "truth.jsonl")])
     shop_clock = folder / "edge" / "clock.json"
@@ -226,7 +227,7 @@ def start(plant: Plant, profile: Path, ports: dict[str, int], wanted: str | None
 
 
 def feed_address(ports: dict[str, int]) -> str:
-    return f"http://{HOST}:{ports['http']}/v1/feed?resolution=8&window=15m&format=json"
+    return f"http://{HOST}:{ports['http']}/v1/feed?resolution=8&window=15m&format=json&scope=operator"
 
 
 def rows_of(answer: Any) -> list[dict[str, Any]]:

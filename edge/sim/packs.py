@@ -55,9 +55,12 @@ def look_of(sku: str, product: str) -> Look:
     return Look(SHAPES[code % len(SHAPES)], _colour(hue, 0.75, 0.8), second, rng.randint(1, 3), product or sku)
 
 
-def draw_pack(frame: Frame, box: Box, look: Look, rng: random.Random) -> None:
-    """Draw one pack into `frame`, parts outside of the picture left out; `rng` makes each unit a little different."""
-    pack, mask = _pack(box.w, box.h, look)
+def draw_pack(frame: Frame, box: Box, look: Look, rng: random.Random, turned: float = 0.0) -> None:
+    """Draw one pack into `frame`, parts outside of the picture left out; `rng` makes each unit a little different.
+
+    A round one stands `turned` by that share of its width, so that its label is not in the middle.
+    """
+    pack, mask = _pack(box.w, box.h, look, turned)
     tone = rng.uniform(0.94, 1.04)
     x0, y0 = max(0, box.x), max(0, box.y)
     x1, y1 = min(frame.shape[1], box.x + box.w), min(frame.shape[0], box.y + box.h)
@@ -74,11 +77,14 @@ def _colour(hue: float, saturation: float, value: float) -> Colour:
     return round(b * 255), round(g * 255), round(r * 255)
 
 
-def _pack(w: int, h: int, look: Look) -> tuple[Frame, Frame]:
+def _pack(w: int, h: int, look: Look, turned: float) -> tuple[Frame, Frame]:
     pack = np.full((h, w, 3), look.brand, np.uint8)
     mask = np.zeros((h, w), np.uint8)
     label = _SHAPES[look.shape](pack, mask, look)
     _draw_label(pack, label, look)
+    if turned and look.shape != "box":
+        rows = slice(label.y, label.y + label.h)
+        pack[rows] = np.roll(pack[rows], round(turned * w), axis=1)
     across = np.linspace(-1, 1, w, dtype=np.float32)
     round_ = look.shape != "box"
     shade = 1.08 - (0.45 if round_ else 0.10) * across ** 2 + (0.18 * np.exp(-((across + 0.45) / 0.12) ** 2)

@@ -74,6 +74,12 @@ class CommandVoice:
         return b"" if self.unasked is None else self.unasked(pan)
 
 
+def in_increments(weight: Decimal, unit: str) -> tuple[int, int]:
+    """What a display of whole increments shows: its digits as one number, and how many of them follow the point."""
+    increment = INCREMENT[unit]
+    return int((weight / increment).to_integral_value()), len(f"{increment:f}".partition(".")[2])
+
+
 def with_noise(weight: Decimal, unit: str, rng: random.Random) -> Decimal:
     """`weight` off by up to half an increment, as an honest scale's display may be."""
     return weight + INCREMENT[unit] * Decimal(rng.uniform(-0.5, 0.5))

@@ -19,8 +19,6 @@ OPENS, CLOSES = 7, 21
 BUSY = (1.1, 1.3, 0.8, 0.6, 0.7, 1.2, 1.2, 0.7, 0.6, 0.8, 1.3, 1.5, 1.3, 0.8)
 """How busy each hour from 07:00 to 21:00 is, against the mean."""
 SECOND_UNIT = 0.2
-RETURNED = 0.1
-RETURN_S = (30.0, 120.0)
 PATIENCE_S = (20 * 60.0, 40 * 60.0)
 LOW = 0.25
 ARM_S = (6.0, 8.0)
@@ -102,11 +100,14 @@ class Habits:
             wall's speed, 240 s are four frames of a camera at one frame a second: enough for three that agree.
             A put-back comes within the 30 to 120 s that people take, so a slow sensor may see neither it nor the
             take, which leaves the units sold right.
+        returned: share of those who put back what they took, after a time within `return_s`.
     """
 
     customers_per_hour: float = 3.6
     doors_per_hour: float = 6.0
     apart_s: float = 240.0
+    returned: float = 0.1
+    return_s: tuple[float, float] = (30.0, 120.0)
 
 
 HABITS = Habits()
@@ -158,7 +159,7 @@ def _slot_day(rng: random.Random, slot: StorySlot, midnight: float, habits: Habi
     level, free, restock = slot.capacity, 0.0, math.inf
     for t in _arrivals(rng, midnight, habits.customers_per_hour):
         wanted = 2 if rng.random() < SECOND_UNIT else 1
-        returned, after = rng.random() < RETURNED, round(rng.uniform(*RETURN_S), 3)
+        returned, after = rng.random() < habits.returned, round(rng.uniform(*habits.return_s), 3)
         if restock < t:
             at = round(max(restock, free), 3)
             yield Restocked(at, slot.name, slot.capacity - level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ from edge.vision.detector import Detections, Floats, Image
 
 OK = "ok"
 SHRINK = 8
+BESIDE = 0.04
+"""Goods lie beside their slots with no more than this share of what changed."""
+HOLE = 8
+"""How far, in pixels of a shrunk frame, foreground goes on where a pushed camera sees nothing."""
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,14 @@ class Region:
     def __post_init__(self) -> None:
         if not (0 <= self.x0 < self.x1 <= 1 and 0 <= self.y0 < self.y1 <= 1):
             raise ValueError(f"a region lies inside 0..1 with x0 < x1 and y0 < y1: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Stand(Region):
+    """A region with what the planogram says of it: packs in its front rows, and units behind each, itself included."""
+
+    facings: int = 1
+    depth: int = 1
 
 
 def count_facings(found: Detections, shape: tuple[int, ...], regions: Sequence[Region]) -> dict[str, int]:
@@ -49,19 +63,6 @@ def small_view(image: Image) -> Floats:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def frame_quality(image: Image) -> str:
-    """`ok`, `dark` (mean under 12 of 255) or `covered` (deviation under 4: nothing but one tone).
-
-    Measured on the shrunk frame: noise alone keeps a covered lens' full-size deviation up.
-    """
-    small = small_view(image).mean(2)
-    if float(small.mean()) < 12:
-        return "dark"
-    if float(small.std()) < 4:
-        return "covered"
-    return OK
-
-
 def _apart(a: Floats, b: Floats) -> Floats:
     """How far each pixel is apart, in its most different channel: a blue sleeve before a grey wall counts."""
     return np.asarray(np.abs(a - b).max(2), np.float32)
@@ -81,17 +82,20 @@ def unchanged(before: Floats | None, small: Floats, grey: float = 10, share: flo
 class MotionRule:
     """When somebody is in front of the shelf.
 
-    A pixel is foreground where it differs from the background by over `grey` after the lights' common
-    change is taken out. An arm or a person reaches in over the frame's edge, packs that came or went do
-    not: a frame shows somebody where over `reach` of it is foreground joined to its edge, or over `share`
-    is foreground at all. A pixel that stays as it is for `settle` frames becomes background: an arm moves
-    on, a restocked shelf does not. The first `warm` frames must agree before there is a background.
+    A pixel is foreground where it differs from the background by over `grey` after the lights' common change is
+    taken out; in a picture darker than `bright`, by less. An arm or a person reaches in over the frame's edge, packs
+    that came or went do not: a frame shows somebody where over `reach` of it is foreground joined to its edge, or
+    over `share` of what lies between the slots is foreground. A pixel that stays as it is for `settle` frames becomes
+    background: an arm moves on, a restocked shelf does not; what is joined to the edge must stay for `linger`, for
+    people stand and think. The first `warm` frames must agree before there is a background.
     """
 
     grey: float = 20
+    bright: float = 80
     reach: float = 0.012
     share: float = 0.12
     settle: int = 6
+    linger: int = 20
     warm: int = 2
 
 
@@ -108,33 +112,74 @@ class MotionState:
 MOTION = MotionRule()
 
 
-def _gain(small: Floats, background: Floats) -> float:
+def gain(small: Floats, background: Floats) -> float:
     """The lights' common change; the median ignores whatever covers less than half of the frame."""
     return float(np.clip(np.median((small + 1) / (background + 1)), 0.25, 4.0))
 
 
-def _reached(foreground: npt.NDArray[np.bool_]) -> float:
-    """The share of the frame that is foreground joined to the frame's edge."""
+def _reached(foreground: Mask, free: Mask | None, hole: Mask | None) -> Mask:
+    """The foreground that is joined to the frame's edge, or to a hole at it, and is not goods alone."""
     # Closed first: where a sleeve has the wall's colour, the arm falls into pieces.
     # The margin keeps what only comes near the frame's edge from being joined to it.
-    margin = np.pad(foreground.astype(np.uint8), 3)
+    margin = np.pad((foreground if hole is None else _into(foreground, hole)).astype(np.uint8), 3)
     closed = cv2.morphologyEx(margin, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[3:-3, 3:-3]
     _, blobs = cv2.connectedComponents(np.ascontiguousarray(closed), connectivity=8)
     edge = np.concatenate((blobs[0], blobs[-1], blobs[:, 0], blobs[:, -1]))
-    return float(np.isin(blobs, edge[edge > 0]).mean())
+    shown = blobs if hole is None else np.where(hole, 0, blobs)
+    people = [blob for blob in np.unique(edge[edge > 0]) if not _goods(foreground & (shown == blob), free)]
+    return np.asarray(np.isin(shown, people), bool)
 
 
-def motion_step(state: MotionState | None, small: Floats, rule: MotionRule = MOTION) -> tuple[MotionState, bool]:
-    """The next state, and whether this frame must not be counted: somebody moves, or nothing is known yet."""
+def _goods(blob: Mask, free: Mask | None) -> bool:
+    """Whether a blob keeps within slots: what is sold or filled up at the frame's edge is nobody's arm."""
+    return free is not None and float((blob & free).sum()) <= max(2.0, BESIDE * float(blob.sum()))
+
+
+def beginning(small: Floats, picture: Floats, free: Mask, rule: MotionRule = MOTION) -> MotionState:
+    """A state to begin with where a picture without anybody is known: it is the background between the slots."""
+    lit = picture * gain(small[free], picture[free])
+    background = np.where(free[..., None], lit, small).astype(np.float32)
+    return MotionState(background, small, np.zeros(small.shape[:2], np.int32), rule.warm)
+
+
+def between(stands: Sequence[Region], shape: tuple[int, ...]) -> Mask:
+    """Which pixels of a frame of that shape lie in no slot; all, where the slots leave hardly any."""
+    h, w = shape[:2]
+    free = np.ones((h, w), bool)
+    for stand in stands:
+        free[int(stand.y0 * h):math.ceil(stand.y1 * h), int(stand.x0 * w):math.ceil(stand.x1 * w)] = False
+    return free if float(free.mean()) > 0.05 else np.ones((h, w), bool)
+
+
+def _into(foreground: Mask, hole: Mask) -> Mask:
+    """The foreground, and as much of a hole as it would fill if it went on there: an arm does, a pack within does not.
+    """
+    grown, kernel = foreground.astype(np.uint8), np.ones((3, 3), np.uint8)
+    for _ in range(HOLE):
+        grown = np.where(hole, cv2.dilate(grown, kernel), grown)
+    return np.asarray(grown, bool)
+
+
+def motion_step(state: MotionState | None, small: Floats, rule: MotionRule = MOTION, free: Mask | None = None,
+                hole: Mask | None = None) -> tuple[MotionState, bool]:
+    """The next state, and whether this frame must not be counted: somebody moves, or nothing is known yet.
+
+    `free` are the pixels of no slot (`between`), None where that is not known: in a slot goods come and go by
+    themselves. `hole` are the pixels that the frame does not show; they are to be as the background is.
+    """
     if state is None or state.background.shape != small.shape:
         return MotionState(small, small, np.zeros(small.shape[:2], np.int32), 1), rule.warm > 1
-    lit = state.background * _gain(small, state.background)
-    moved = _apart(small, state.previous * _gain(small, state.previous)) > rule.grey / 2
+    lit = state.background * gain(small, state.background)
+    grey = rule.grey * float(np.clip(np.median(small) / rule.bright, 0.4, 1.0))
+    moved = _apart(small, state.previous * gain(small, state.previous)) > grey / 2
     still = np.where(moved, 0, state.still + 1).astype(np.int32)
-    foreground = _apart(small, lit) > rule.grey
-    somebody = float(foreground.mean()) > rule.share or _reached(foreground) > rule.reach
+    foreground = _apart(small, lit) > grey
+    joined = _reached(foreground, free, hole)
+    covered = foreground if free is None else foreground[free]
+    somebody = float(covered.mean()) > rule.share or float(joined.mean()) > rule.reach
     if state.agreed < rule.warm:
         agreed = 1 if somebody else state.agreed + 1
         return MotionState(small, small, still, agreed), agreed < rule.warm
-    background = np.where((still >= rule.settle)[..., None], small, lit).astype(np.float32)
+    stays = still >= (np.where(joined, rule.linger, rule.settle) if somebody else rule.settle)
+    background = np.where(stays[..., None], small, lit).astype(np.float32)
     return MotionState(background, small, still, state.agreed), somebody

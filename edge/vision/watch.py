@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 
@@ -12,68 +12,41 @@ from edge.clock import Clock
 from edge.errors import CameraError
 from edge.readings import Reading, no_value
 from edge.vision.camera import Camera, Frame, open_camera
-from edge.vision.detector import Detector, Floats
-from edge.vision.observe import (
-    MOTION,
-    OK,
-    MotionRule,
-    MotionState,
-    Region,
-    count_facings,
-    frame_quality,
-    motion_step,
-    small_view,
-    unchanged,
-)
+from edge.vision.eye import ShelfEye, Verdict
 
 log = structlog.get_logger(__name__)
 
 
 class CameraWatch:
-    """Counts facings per slot in a camera's newest frame, one `sample()` at a time; the caller paces.
+    """Judges a camera's newest frame, one `sample()` at a time; the caller paces.
 
     Args:
         name: the readings' sensor.
         source: an address for `open_camera`, or what opens the camera.
-        detector: finds the goods.
-        regions: where the slots lie.
+        eye: what a frame says of each slot.
         clock: event time and the cameras' monotonic time.
-        motion: when a frame shows somebody in front of the shelf.
     """
 
-    def __init__(
-        self,
-        name: str,
-        source: str | Callable[[], Camera],
-        detector: Detector,
-        regions: Sequence[Region],
-        clock: Clock,
-        motion: MotionRule = MOTION,
-    ) -> None:
+    def __init__(self, name: str, source: str | Callable[[], Camera], eye: ShelfEye, clock: Clock) -> None:
         self.name = name
-        self.regions = tuple(regions)
-        self.inferences = 0
         self._open: Callable[[], Camera] = partial(open_camera, source, clock) if isinstance(source, str) else source
-        self._detector = detector
-        self._clock = clock
-        self._rule = motion
+        self._eye, self._clock = eye, clock
         self._camera: Camera | None = None
-        self._motion: MotionState | None = None
-        self._counted: tuple[Floats, dict[str, int]] | None = None
 
     def read(self) -> tuple[Reading, ...]:
-        """One frame as one reading per region, `facings/<slot>`.
+        """One frame as a reading `facings/<slot>` for each slot, and `moved` where the camera was commissioned.
 
         Raises:
-            CameraError: the camera gave no frame; it is closed, and the next call opens it again.
+            CameraError: the camera gave no frame. A live one heals itself; pictures that came to their end begin anew.
         """
         try:
             if self._camera is None:
                 self._camera = self._open()
                 log.info("camera_opened", camera=self.name)
             frame = self._camera.read()
-        except CameraError:
-            self.close()
+        except CameraError as error:
+            if error.reason == "end_of_pictures":
+                self.close()
             raise
         return self._observe(frame)
 
@@ -93,26 +66,20 @@ class CameraWatch:
 
     def _observe(self, frame: Frame) -> tuple[Reading, ...]:
         t = self._clock.now() - max(0.0, self._clock.monotonic() - frame.t_monotonic)
-        quality = frame_quality(frame.image)
-        if quality != OK:
-            return self._nothing(t, quality)
-        small = small_view(frame.image)
-        self._motion, moving = motion_step(self._motion, small, self._rule)
-        if moving:
-            return self._nothing(t, "settling" if self._motion.agreed < self._rule.warm else "blocked")
-        counts = self._count(frame, small)
-        return tuple(
-            Reading(self.name, f"facings/{slot}", t, Decimal(count), "count") for slot, count in counts.items()
-        )
-
-    def _count(self, frame: Frame, small: Floats) -> dict[str, int]:
-        """Facings per slot; a frame that shows what the last counted one showed costs no inference."""
-        if self._counted is not None and unchanged(self._counted[0], small):
-            return self._counted[1]
-        self.inferences += 1
-        counts = count_facings(self._detector.detect(frame.image), frame.image.shape, self.regions)
-        self._counted = small, counts
-        return counts
+        verdict = self._eye.judge(frame.image, frame.t_monotonic)
+        return readings_of(self.name, verdict, tuple(stand.slot for stand in self._eye.stands), t)
 
     def _nothing(self, t: float, reason: str) -> tuple[Reading, ...]:
-        return tuple(no_value(self.name, f"facings/{r.slot}", t, reason, "count") for r in self.regions)
+        return readings_of(self.name, Verdict(reason=reason), tuple(stand.slot for stand in self._eye.stands), t)
+
+
+def readings_of(camera: str, verdict: Verdict, slots: tuple[str, ...], t: float) -> tuple[Reading, ...]:
+    """A verdict as readings at event time `t`."""
+    moved = () if verdict.moved is None else (
+        Reading(camera, "moved", t, Decimal(str(round(verdict.moved, 3))), "/"),)
+    if verdict.reason:
+        return moved + tuple(no_value(camera, f"facings/{slot}", t, verdict.reason, "count") for slot in slots)
+    return moved + tuple(
+        no_value(camera, f"facings/{fill.slot}", t, fill.reason, "count") if fill.reason
+        else Reading(camera, f"facings/{fill.slot}", t, Decimal(fill.facings), "count", sd=fill.sd)
+        for fill in verdict.fills)

@@ -9,8 +9,10 @@
 
 One SenML record (RFC 8428, units of the IANA registry) per sequence number: the records of `e` are those of
 `seq`, `seq + 1` ... of the stream, past the sequences in the gaps `g`, which the device says will never come. So a
-record that must be refused can be named, and everything else of its batch kept. Two labels extend RFC 8428: `q`,
-the quality (absent means `ok`; without a value wherever it is not), and `k`, the SKU (a GTIN where it exists).
+record that must be refused can be named, and everything else of its batch kept. Three labels extend RFC 8428: `q`,
+the quality (absent means `ok`; without a value wherever it is not), `k`, the SKU (a GTIN where it exists), and `sd`,
+the standard deviation of the number (absent: not stated). A reader that does not know a label ignores it (RFC 8428
+section 4.4), so an older cloud takes a newer device's records, and the other way round.
 
 A stream is one start of a device and one stretch of its clock: a wiped disk, one restored from an image, or a
 restart never uses a sequence again. `w` and `m` tie the stream's event times to the monotonic clock of `boot`:

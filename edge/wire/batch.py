@@ -69,6 +69,7 @@ def encode_record(fact: Fact) -> bytes:
         vs=value if isinstance(value, str) else None,
         q=fact.quality,
         k=fact.sku,
+        sd=fact.sd,
     ))
 
 
@@ -220,7 +221,7 @@ def _resolve(device: str, records: Iterable[tuple[int, Record | Refused]],
             continue
         name = base_name + record.n
         fact = Fact(name.removeprefix(f"{device}/"), round(base_time + record.t, 3), record.u,
-                    value_of(record), record.q, record.k)
+                    value_of(record), record.q, record.k, record.sd)
         fault = foreign(device, name) or wrong(fact, record)
         if fault:
             refused.append(Refused(seq, fault, encode(record)))

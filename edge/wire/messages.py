@@ -48,6 +48,7 @@ class Record(Struct, frozen=True, omit_defaults=True, gc=False):
     vs: Annotated[str, Meta(max_length=1000)] | None = None
     q: Quality = "ok"
     k: Sku | None = None
+    sd: Annotated[float, Meta(ge=0, le=1e12, description="Standard deviation of `v`, in its unit")] | None = None
     bn: Annotated[str, Meta(max_length=200)] | None = None
     bt: Number | None = None
 
@@ -95,7 +96,8 @@ class Identity(Struct, frozen=True):
 class Fact(Struct, frozen=True, gc=False):
     """One resolved record: what the outbox keeps and what the cloud stores.
 
-    `t` is event time in Unix seconds; `value` is None exactly where `quality` is not `ok`.
+    `t` is event time in Unix seconds; `value` is None exactly where `quality` is not `ok`. `sd` is the value's
+    standard deviation in its own unit, None where nobody stated one; variances of additive facts add up.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Fact(Struct, frozen=True, gc=False):
     value: float | bool | str | None
     quality: str = "ok"
     sku: str | None = None
+    sd: float | None = None
 
 
 class Refused(Struct, frozen=True):

@@ -65,6 +65,20 @@ def test_the_command_writes_the_published_document(name: str) -> None:
     assert result.stdout == (HERE / f"{name}.json").read_text(encoding="utf-8")
 
 
+DEVIATIONS = (
+    Fact("slot/a1/sold", 1772438460.0, "count", 2.0, "ok", "4000417025005", 0.25),
+    Fact("slot/a1/level", 1772438460.0, "count", 7.0, "ok", "4000417025005", 0.0),
+)
+
+
+def test_a_published_batch_with_deviations_is_written_and_read_as_ever() -> None:
+    payload = golden("batch-sd.json")
+    assert wire.join_batch("shop-0001", [wire.encode_record(fact) for fact in DEVIATIONS], HEADS["batch-2"]) == payload
+    batch = wire.decode_batch("shop-0001", payload)
+    assert (batch.facts, batch.refused) == (tuple(enumerate(DEVIATIONS, 7)), ())
+    jsonschema.Draft202012Validator(wire.json_schema()).validate(json.loads(payload))
+
+
 def golden(name: str) -> bytes:
     return (HERE / name).read_bytes().removesuffix(b"\n")
 

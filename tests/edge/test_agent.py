@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.agent import Shelf, hold_alone
+from edge.agent import hold_alone
 from edge.errors import StoreError
 from edge.profile import load_profile
+from edge.shelf import Shelf
 
 DEMO = Path(__file__).parents[2] / "firmware_configs" / "shops" / "demo.toml"
 

@@ -62,6 +62,19 @@ def test_two_slots_on_one_pan_are_refused(tmp_path: Path) -> None:
     assert "slots A1 and B1 share one pan" in str(error)
 
 
+def test_a_slot_may_have_a_scale_and_a_camera_but_not_neither(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    both = 'scale = "scale-1"\ncamera = "cam-1"\nregion = [0.1, 0.1, 0.2, 0.2]\ndepth = 4\n'
+    path.write_text(DEMO.read_text().replace('scale = "scale-1"\n', both, 1))
+    slot = load_profile(path).slots[0]
+    assert (slot.source, slot.view, slot.facings) == ("scale-1/weight", "cam-1/facings/A1", 6)
+    error = broken(tmp_path, 'scale = "scale-1"\n', "")
+    assert [problem.key for problem in error.problems] == ["slots[0]"]
+    assert "nothing that watches it" in str(error)
+    error = broken(tmp_path, 'scale = "scale-1"\n', 'scale = "scale-1"\ncamera = "cam-9"\n')
+    assert {problem.key for problem in error.problems} == {"slots[0].camera", "slots[0].region"}
+
+
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_text(DEMO.read_text().replace("4006381333931", "4006381333932").replace("capacity = 5", "capacity = 0"))

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from edge.profile import Slot
-from edge.sim.day import camera_readings, polls, scale_readings
+from edge.sim.day import Wear, camera_readings, polls, scale_readings
 from edge.sim.story import Arm, PutBack, Restocked, Taken, day
 from edge.sim.truth import totals, truth_of
 
@@ -61,3 +61,14 @@ def test_a_slot_without_the_sensor_is_refused() -> None:
         next(scale_readings(SEEN, (), (0.0,)))
     with pytest.raises(ValueError, match="A1 has no camera"):
         next(camera_readings(SLOT, (), (0.0,)))
+
+
+def test_a_worn_scale_drifts_and_scatters_as_asked_for() -> None:
+    day_s = 86_400.0
+    found = [reading for (reading,) in scale_readings(SLOT, (), polls(0.0, 2 * day_s, 60), 1, Wear(0.2, 0.3))]
+    units = [float((Decimal(reading.value) - SLOT.tare_kg) / Decimal("0.250")) - 24 for reading in found
+             if reading.value is not None]
+    assert abs(sum(units[:200]) / 200 - 0.02) < 0.1
+    assert abs(sum(units[-200:]) / 200 - 0.58) < 0.1
+    rest = [value - 0.3 * n / 1440 for n, value in enumerate(units)]
+    assert 0.18 < (sum(value ** 2 for value in rest) / len(rest)) ** 0.5 < 0.22

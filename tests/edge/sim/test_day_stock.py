@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from edge import stock
+from edge.plan import Plan
 from edge.profile import Slot
 from edge.readings import Reading
 from edge.sim.day import camera_readings, polls, scale_readings
@@ -35,7 +36,7 @@ def truth(slot: Slot, events: Iterable[Event]) -> Iterator[TruthEvent]:
 
 def counted(slot: Slot, readings: Iterable[tuple[Reading, ...]]) -> Total:
     """What `edge.stock` makes of a day's readings."""
-    plan = stock.Plan(slot.name, slot.sku, slot.source, slot.item_weight_kg, slot.tare_kg, slot.depth)
+    plan = Plan(slot.name, slot.sku, slot.source, slot.item_weight_kg, slot.tare_kg, slot.depth)
     state, facts = stock.SlotState(), list[Fact]()
     for (reading,) in readings:
         state, more = stock.step(plan, state, reading)

@@ -13,8 +13,8 @@ from edge.vision.observe import (
     MotionRule,
     MotionState,
     Region,
+    between,
     count_facings,
-    frame_quality,
     motion_step,
     unchanged,
 )
@@ -60,16 +60,6 @@ def test_regions_that_tile_the_frame_count_every_box_once(
 def test_a_region_outside_the_frame_is_refused(corners: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="a region lies inside"):
         Region("A1", *corners)
-
-
-def test_quality() -> None:
-    rng = np.random.default_rng(0)
-    assert frame_quality(shelf()) == "ok"
-    dark = np.clip(rng.normal(4, 6, (480, 640, 3)), 0, 255).astype(np.uint8)
-    assert frame_quality(dark) == "dark"
-    covered = np.clip(rng.normal(90, 8, (480, 640, 3)), 0, 255).astype(np.uint8)
-    assert covered.std() > 4
-    assert frame_quality(covered) == "covered"
 
 
 def test_a_still_shelf_is_known_after_two_frames_and_stays_countable() -> None:
@@ -122,10 +112,48 @@ def test_a_sold_pack_does_not_block_and_changes_the_picture() -> None:
 
 
 def test_a_restocked_shelf_is_countable_again_once_it_has_stood_still() -> None:
-    rule = MotionRule(settle=5)
+    rule = MotionRule(settle=5, linger=5)
     answers = run([noisy(shelf(1), 1), noisy(shelf(1), 2)] + [noisy(shelf(2), 10 + i) for i in range(8)], rule)
     assert answers[2:6] == [True] * 4
     assert answers[-1] is False
+
+
+def test_somebody_who_stands_and_thinks_does_not_become_background() -> None:
+    standing = [noisy(arm(shelf(), 240), 10 + seed) for seed in range(15)]
+    answers = run([noisy(shelf(), 1), noisy(shelf(), 2), *standing, noisy(shelf(), 50)])
+    assert answers == [True, False, *[True] * 15, False]
+
+
+def test_goods_that_come_and_go_at_the_frames_edge_are_nobody_but_an_arm_over_their_slot_is() -> None:
+    slots = (Region("A1", 0.0, 0.02, 0.45, 0.3), Region("A2", 0.55, 0.02, 1.0, 0.3))
+    free = between(slots, noisy(shelf(), 1).shape)
+    sold = shelf()
+    sold[20:116, :250] = 30
+    state: MotionState | None = None
+    for seed in range(3):
+        state, _ = motion_step(state, noisy(shelf(), seed), free=free)
+    assert motion_step(state, noisy(sold, 5), free=free)[1] is False
+    assert motion_step(state, noisy(sold, 5))[1] is True
+    assert motion_step(state, noisy(arm(sold, 150), 6), free=free)[1] is True
+
+
+def test_an_arm_goes_on_where_a_pushed_camera_sees_nothing() -> None:
+    still = noisy(shelf(), 1)
+    free = between((Region("A1", 0.1, 0.1, 0.9, 0.4),), still.shape)
+    hole = np.zeros(still.shape[:2], bool)
+    hole[-4:] = True
+    state: MotionState | None = None
+    for seed in range(3):
+        state, _ = motion_step(state, noisy(shelf(), seed), free=free)
+    reaching = np.where(hole[..., None], still, noisy(arm(shelf(), 200), 5)).astype(np.float32)
+    assert motion_step(state, reaching, free=free)[1] is False
+    assert motion_step(state, reaching, free=free, hole=hole)[1] is True
+
+
+def test_one_slot_over_the_whole_picture_leaves_nothing_to_goods_alone() -> None:
+    assert between((Region("A1", 0, 0, 1, 1),), (60, 80)).all()
+    free = between((Region("A1", 0.2, 0.2, 0.4, 0.4),), (60, 80))
+    assert (free[20, 24], free[50, 70]) == (False, True)
 
 
 def test_unchanged_needs_a_picture_of_the_same_size() -> None:
