@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge import profile as profiles
+from edge.box.levels import machine_lines
 from edge.clock import Clock, HonestClock, ShopClock, SystemClock
 from edge.errors import CornergridError
 
@@ -183,7 +184,7 @@ def _log(*, pretty: bool, level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer() if pretty else machine_lines(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -197,14 +198,25 @@ def _give_up(message: str) -> NoReturn:
 
 def main() -> None:
     """The console script: every error on purpose is one clear message and an exit code, never a trace."""
-    from edge import outbox_commands, sensor_commands  # noqa: PLC0415  # so that errors on import are told like others
+    # Imported here, so that errors on import are told like all others.
+    from edge import (  # noqa: PLC0415
+        box_commands,
+        identity_commands,
+        outbox_commands,
+        planogram_commands,
+        profile_commands,
+        sensor_commands,
+        vision_commands,
+    )
     from edge.drill import command as drill  # noqa: PLC0415
-    from edge.sim import command  # noqa: PLC0415  # the virtual shop stands beside the agent, not below it
+    from edge.sim import bus_command, command  # noqa: PLC0415  # the virtual shop stands beside the agent, not below it
 
-    outbox_commands.register(app)
-    sensor_commands.register(app)
-    drill.register(app)
-    command.register(app)
+    for part in (
+        outbox_commands, sensor_commands, profile_commands, planogram_commands, identity_commands, drill,
+        command, bus_command, box_commands,
+    ):
+        part.register(app)
+    app.add_typer(vision_commands.vision_app, name="vision")
     try:
         app()
     except CornergridError as error:

@@ -66,7 +66,7 @@ def read_status(device: profiles.Device) -> dict[str, Any]:
     seen = looks.look(outbox)
     told = _last_state(device.state)
     state = told.outbox if told and told.outbox is not msgspec.UNSET else wire.OutboxState()
-    running = _is_running(data)
+    running = is_running(data)
     return {
         "running": running, "told": told.t if told else None, "boot": seen.boot,
         "where": state.where if running else "disk",
@@ -109,7 +109,7 @@ def _last_state(path: Path) -> wire.State | None:
         return None
 
 
-def _is_running(data: Path) -> bool:
+def is_running(data: Path) -> bool:
     """Whether an agent holds the lock of the data folder."""
     try:
         with lock_file(data).open("r+", encoding="utf-8") as file:
@@ -200,7 +200,7 @@ def repair(path: Where) -> None:
     Example: `cornergrid-edge buffer repair shop.toml`
     """
     outbox = _outbox_of(path)
-    if _is_running(outbox.parent):
+    if is_running(outbox.parent):
         raise StoreError(str(outbox), "the agent is running", "stop it first: it would go on writing the old file")
     if not outbox.exists():
         raise StoreError(str(outbox), "is not there", "there is nothing to repair")

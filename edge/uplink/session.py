@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
 import structlog
@@ -23,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge import wire
 from edge.backoff import Backoff
 from edge.clock import Clock
+from edge.errors import CornergridError
 
 log = structlog.get_logger(__name__)
 CONNECT_S = 10.0
@@ -32,15 +34,46 @@ TAKEN_OVER = 0x8E
 UNSUPPORTED_VERSION = 0x84
 
 
+class Credentials(Protocol):
+    """This device's identity as TLS, looked after by somebody else."""
+
+    def open(self, renewed: Callable[[], None]) -> None:
+        """Begin; `renewed` is called, from any thread, where a connection should be made anew."""
+
+    def close(self) -> None:
+        """End."""
+
+    def context(self) -> ssl.SSLContext:
+        """TLS for the next connection; CornergridError where there is no identity."""
+
+    def check(self, shown: bytes | None) -> None:
+        """Judge the certificate (DER) that the broker showed; ssl.SSLError where it cannot be trusted."""
+
+    def accepted(self) -> None:
+        """The broker took the session."""
+
+    def refused(self) -> str:
+        """The broker did not; what more is known, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Who connects where: a visitor beside the running agent has another client id, and no presence."""
+    """Who connects where: a visitor beside the running agent has another client id, and no presence.
+
+    Without `tls` the connection is open: right on loopback only.
+    """
 
     device: str
     host: str
     port: int
     keepalive_s: int = 20
     visitor: bool = False
+    tls: Credentials | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether nothing of it leaves this machine."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +100,7 @@ class Session:
         self._stop = threading.Event()
         self._protocol = MQTTProtocolVersion.MQTTv5
         self._end: ReasonCode | None = None
+        self._answered = False
         self.connected = False
         self.most_bytes = wire.MAX_PAYLOAD
         self._client = self._new_client()
@@ -74,11 +108,18 @@ class Session:
 
     def open(self) -> None:
         """Begin connecting; a broker that is not there yet is tried again until it is."""
+        if self._address.tls is not None and not self._address.visitor:
+            self._address.tls.open(self._anew)
+        if self._address.tls is None and not self._address.is_loopback:
+            log.warning("open_connection", broker=self._address.host, why="the profile says `tls = false`",
+                        fix="anybody on the way reads and writes along: remove that line and enrol the device")
         self._thread.start()
 
     def close(self, goodbye: bytes | None = None) -> None:
         """Say goodbye (the retained state, where given) and disconnect."""
         self._stop.set()
+        if self._address.tls is not None and not self._address.visitor:
+            self._address.tls.close()
         if self.connected and goodbye is not None:
             told = self._client.publish(wire.up(self._address.device, "state"), goodbye, 1, True)
             try:
@@ -103,20 +144,39 @@ class Session:
     def _run(self) -> None:
         while not self._stop.is_set():
             began = self._clock.monotonic()
-            self._end = None
+            self._end, self._answered, refusal = None, False, ""
             try:
+                if self._address.tls is not None:
+                    self._client.tls_set_context(self._address.tls.context())
                 self._client.connect(self._address.host, self._address.port, self._address.keepalive_s)
                 self._client.loop_forever()
             except (OSError, ValueError) as error:
                 log.info("no_broker", broker=f"{self._address.host}:{self._address.port}", error=str(error))
+                refusal = str(error) if isinstance(error, ssl.SSLError) else ""
+            except CornergridError as error:
+                self._ears.trouble(str(error))
             except Exception:  # the connection is supervised here: the outbox keeps what was not committed
                 log.exception("connection_failed")
+            else:
+                refusal = "" if self._answered else "it hangs up at once"
+            self._tell_refusal(refusal)
             self.connected = False
             lasted = self._clock.monotonic() - began
             _let_go(self._client)
             self._client = self._new_client()
             self._stop.wait(self._wait_s(lasted))
         _let_go(self._client)
+
+    def _tell_refusal(self, why: str) -> None:
+        """In TLS 1.3 (RFC 8446) a client hears after the handshake, by hanging up, that its certificate is refused."""
+        if why and self._address.tls is not None and not self._stop.is_set():
+            more = self._address.tls.refused()
+            self._ears.trouble(f"no trust between broker and device: {why}" + (f"; {more}" if more else ""))
+
+    def _anew(self) -> None:
+        if self.connected:
+            log.info("connecting_anew", why="the device has a new certificate")
+            self._client.disconnect()
 
     def _wait_s(self, lasted_s: float) -> float:
         end = self._end.value if self._end is not None else 0
@@ -152,12 +212,15 @@ class Session:
 
         Without the first, Nagle's algorithm and delayed acknowledgements cost 40 ms for each answer.
         """
+        if isinstance(sock, ssl.SSLSocket) and self._address.tls is not None:
+            self._address.tls.check(sock.getpeercert(binary_form=True))
         if isinstance(sock, socket.socket):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._address.keepalive_s * 1500)
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: mqtt.ConnectFlags, reason: ReasonCode,
                    properties: Properties | None) -> None:
+        self._answered = True
         if reason.is_failure:
             self._end = reason
             if reason.value != UNSUPPORTED_VERSION:
@@ -179,6 +242,8 @@ class Session:
         log.info("connected", broker=f"{self._address.host}:{self._address.port}",
                  mqtt="5" if self._protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1")
         self.connected = True
+        if self._address.tls is not None:
+            self._address.tls.accepted()
         self._ears.up()
 
     def _disconnected(self, _client: mqtt.Client, _data: Any, _flags: mqtt.DisconnectFlags, reason: ReasonCode,
