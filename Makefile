@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 MOSQUITTO := $(or $(shell command -v mosquitto),$(wildcard /usr/sbin/mosquitto))
+WANTED := $(if $(MOSQUITTO),,mosquitto) $(if $(shell command -v chromium),,chromium)
 SECONDS ?=
 SEEDS ?= 10000
 KILLS ?= 200
@@ -31,11 +32,12 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## One shop, a broker and the cloud together, until Ctrl-C (or SECONDS=60)
 	@$(BIN)/python -m edge.sim.demo $(if $(SECONDS),--seconds $(SECONDS))
 
-broker: # the tests need a real mosquitto
-	@if [ -z "$(MOSQUITTO)" ]; then \
+broker: # the tests need a real mosquitto, and for the page a real browser
+	@if [ -n "$(strip $(WANTED))" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo "installing mosquitto"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mosquitto >/dev/null; \
-		else echo "the tests need a real mosquitto: sudo apt install mosquitto" >&2; exit 1; fi; fi
+			echo "installing $(WANTED)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(WANTED) >/dev/null; \
+		elif [ -z "$(MOSQUITTO)" ]; then echo "the tests need a real mosquitto: sudo apt install mosquitto" >&2; exit 1; \
+		else echo "the page is not tested without a browser: sudo apt install chromium" >&2; fi; fi
 
 test: setup broker ## The tests, against real processes
 	@$(BIN)/python -m pytest -m "not bench"

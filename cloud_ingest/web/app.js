@@ -1,218 +1,244 @@
-// The page: a map of H3 cells coloured by demand, and the chosen cell's SKUs. Text from the network is only
-// ever set as textContent.
+// The page: reads the link, fetches frames, and lets each part draw its share of them.
 
-const SVG = "http://www.w3.org/2000/svg";
-const CLASSES = 5;
-const HISTORY = 24;
-const byId = (id) => document.getElementById(id);
-const view = { chosen: null, cells: null, asked: 0 };
+import * as api from "/web/api.js";
+import { dark } from "/web/basemap.js";
+import * as out from "/web/export.js";
+import { ahead, compare, DAY_S, forget, frame as getFrame, mondays, pairs, WEEK_S } from "/web/frames.js";
+import { drawLegend } from "/web/legend.js";
+import { details, drawList, label } from "/web/list.js";
+import { apology, CellMap, drawable } from "/web/map.js";
+import { classOf, MEASURES, top } from "/web/measures.js";
+import * as panel from "/web/panel.js";
+import * as search from "/web/search.js";
+import { change, onChange, read, state, windowS } from "/web/state.js";
+import { byId, later, make, time, utcDay } from "/web/text.js";
+import * as timeline from "/web/timeline.js";
 
-function make(name, attributes = {}, namespace = null) {
-  const node = namespace ? document.createElementNS(namespace, name) : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  return node;
+// What a public feed holds is whole days; the operator's goes up to this moment.
+const USUAL = { public: "1d", operator: "15m" };
+const SCOPES = {
+  public: "published: whole days, of at least five shops each",
+  operator: "the operator's view: nothing is withheld",
+};
+const NOTHING = { public: "Nothing is published yet", operator: "No facts yet" };
+const AHEAD = 48; // windows of the chosen cell that are fetched before their turn while playing
+const PAUSE_MS = 700; // from one refresh to the next, however often the database changes
+const REST = 2; // and so many times as long as the last one took, where that is longer
+const shown = { frame: null, steps: [], top: 0, question: "", busy: null, again: false, took: 0 };
+let map = null;
+
+const measure = () => MEASURES[state.by];
+const everywhere = () => true;
+const inView = () => (map ? map.inView() : everywhere);
+
+// The frame to show, with a comparison where one is wanted.
+async function load() {
+  const asked = { resolution: state.resolution, window: state.window, sku: state.sku, start: state.start };
+  if (state.by !== "change") return getFrame(asked);
+  const newest = await getFrame(asked);
+  if (newest.latest === null) return { ...newest, change: newest.ids.map(() => null) };
+  weekChoices(newest);
+  const day = state.against === "weeks" ? { window: "1d" } : {};
+  const both = await Promise.all(pairs(state.against, newest.start, windowS(), state.weeks,
+    newest.latest).map((pair) => Promise.all(pair.map((start) => getFrame({ ...asked, ...day, start })))));
+  return compare(newest, both);
 }
 
-function number(value, digits = 1) {
-  return value.toLocaleString("en", { maximumFractionDigits: digits });
-}
-
-function time(seconds) {
-  if (seconds === null) return "not known";
-  return new Date(seconds * 1000).toLocaleString("en-GB",
-    { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
-}
-
-// Web Mercator with the unit of the whole world's width; y grows southwards, as in SVG.
-function project([lon, lat]) {
-  const phi = Math.min(85, Math.max(-85, lat)) * Math.PI / 180;
-  return [lon / 360, -Math.log(Math.tan(Math.PI / 4 + phi / 2)) / (2 * Math.PI)];
-}
-
-async function get(path, values) {
-  const answer = await fetch(`${path}?${new URLSearchParams(values)}`);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return answer.json();
-}
-
-const setting = () => ({ resolution: byId("resolution").value, window: byId("window").value });
-
-// The upper bound of each class, even steps up to a round number at or above the greatest demand.
-function bounds(features) {
-  const top = Math.max(CLASSES, ...features.map((each) => each.properties.demand ?? 0));
-  const step = 10 ** Math.floor(Math.log10(top / CLASSES));
-  const even = Math.ceil(top / CLASSES / step) * step;
-  return Array.from({ length: CLASSES }, (_, i) => even * (i + 1));
-}
-
-function classOf(demand, limits) {
-  return demand === null || demand === undefined ? "none" : `c${limits.findIndex((limit) => demand <= limit) + 1}`;
-}
-
-function drawMap() {
-  const features = view.cells.features;
-  const own = features.filter((each) => each.properties.stores > 0);
-  const limits = bounds(own);
-  const rings = features.map((each) => each.geometry.coordinates[0].map(project));
-  const points = rings.flat();
-  const held = document.activeElement?.dataset?.cell;
-  const map = byId("map");
-  map.replaceChildren();
-  if (points.length) {
-    const [xs, ys] = [points.map((p) => p[0]), points.map((p) => p[1])];
-    const [x, y] = [Math.min(...xs), Math.min(...ys)];
-    const wide = Math.max(Math.max(...xs) - x, Math.max(...ys) - y);
-    const scale = 1000 / wide; // projected units are tiny; SVG rounds
-    const [w, h] = [(Math.max(...xs) - x) * scale, (Math.max(...ys) - y) * scale];
-    map.setAttribute("viewBox", `-10 -10 ${w + 20} ${h + 20}`);
-    features.forEach((each, i) => {
-      const path = rings[i].map(([px, py]) => `${((px - x) * scale).toFixed(2)},${((py - y) * scale).toFixed(2)}`);
-      map.append(drawCell(each.properties, path.join(" "), limits));
-    });
-  }
-  drawLegend(limits);
-  if (held) map.querySelector(`[data-cell="${CSS.escape(held)}"]`)?.focus();
-}
-
-function drawCell(facts, path, limits) {
-  if (!facts.stores) return make("polygon", { points: path, class: "neighbour" }, SVG);
-  const chosen = facts.cell === view.chosen ? " chosen" : "";
-  const cell = make("polygon", {
-    points: path, class: `cell ${classOf(facts.demand, limits)}${chosen}`, tabindex: 0, role: "button",
-    "data-cell": facts.cell,
-  }, SVG);
-  const demand = facts.demand === null ? "demand not known" : `demand ${number(facts.demand)}`;
-  const label = `${facts.cell}: ${demand}, ${facts.stores} store${facts.stores === 1 ? "" : "s"}`;
-  cell.setAttribute("aria-label", label);
-  const title = make("title", {}, SVG);
-  title.textContent = [label, ...details(facts)].join("\n");
-  cell.append(title);
-  cell.addEventListener("click", () => choose(facts.cell));
-  cell.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    choose(facts.cell);
+// The weeks that can be set side by side; unless the link names others the last one of which a day is over, and the
+// one before.
+function weekChoices({ first, latest }) {
+  const weeks = mondays(first, latest);
+  const last = weeks.findLast((week) => week + DAY_S <= latest) ?? weeks[weeks.length - 1];
+  if (state.weeks === null) change({ weeks: [last - WEEK_S, last] }, true);
+  ["earlier", "later"].forEach((id, side) => {
+    const all = [...new Set([...weeks, state.weeks[side]])].sort((a, b) => b - a);
+    byId(id).replaceChildren(...all.map((week) => make("option", { value: week }, `week of ${utcDay(week)}`)));
+    byId(id).value = String(state.weeks[side]);
   });
-  return cell;
-}
-
-function details(facts) {
-  if (facts.sold === null) return ["no facts in this window"];
-  return [
-    `sold ${number(facts.sold)}, SKUs ${facts.skus}, of which demand not known ${facts.unknown}`,
-    `in stock ${facts.in_stock_share === null ? "not known" : `${number(facts.in_stock_share * 100, 0)} %`} of the time`,
-    `${facts.stores_reporting} of ${facts.stores} stores reporting, complete up to ${time(facts.complete_to)}`,
-  ];
-}
-
-function drawLegend(limits) {
-  const entries = [["none", "not known"], ...limits.map((limit, i) =>
-    [`c${i + 1}`, i ? `${number(limits[i - 1])} – ${number(limit)}` : `0 – ${number(limit)}`])];
-  byId("legend").replaceChildren(...entries.map(([name, label]) => {
-    const entry = make("span");
-    const swatch = make("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, SVG);
-    swatch.append(make("rect", { width: 10, height: 10, class: name }, SVG));
-    entry.append(swatch, label);
-    return entry;
-  }));
-  byId("legend").append("units of demand per window");
-}
-
-function choose(cell) {
-  view.chosen = cell;
-  for (const each of document.querySelectorAll(".cell")) each.classList.toggle("chosen", each.dataset.cell === cell);
-  refreshPanel();
-}
-
-// After a change of resolution the chosen cell is no longer on the map.
-function clearPanel() {
-  view.chosen = null;
-  view.asked += 1;
-  byId("chosen").textContent = "Choose a cell";
-  byId("note").textContent = "Click a coloured hexagon, or reach it with Tab and press Enter.";
-  byId("skus").hidden = true;
-}
-
-async function refreshPanel() {
-  if (!view.chosen || !view.cells) return;
-  const [cell, asked, latest] = [view.chosen, ++view.asked, view.cells.latest];
-  byId("chosen").textContent = `Cell ${cell}`;
-  const since = latest === null ? 0 : Math.max(0, latest - (HISTORY - 1) * view.cells.window_s);
-  const rows = await get("/v1/feed", { ...setting(), cell, since });
-  if (asked === view.asked) drawPanel(rows, latest); // an older answer may come last
-}
-
-function drawPanel(rows, latest) {
-  const [newest] = rows;
-  byId("skus").hidden = !newest;
-  byId("note").textContent = newest
-    ? `${newest.stores_reporting} of ${newest.stores_expected} stores reporting; `
-      + `complete up to ${time(newest.complete_to)}; window from ${time(newest.start)}`
-    : "No facts in the last windows.";
-  const skus = [...new Set(rows.map((row) => row.sku))].sort();
-  byId("skus").tBodies[0].replaceChildren(...skus.map((sku) => {
-    const history = rows.filter((row) => row.sku === sku);
-    return drawSku(sku, history, latest);
-  }));
-}
-
-function drawSku(sku, history, latest) {
-  const now = history[0].start === latest ? history[0] : null;
-  const line = make("tr", { "data-sku": sku });
-  const share = now?.in_stock_share ?? null;
-  const texts = [sku, now?.demand == null ? null : number(now.demand), now && number(now.sold),
-    share === null ? null : `${number(share * 100, 0)} %`, now && number(now.put_back), now && number(now.restocked)];
-  for (const text of texts) {
-    const box = make("td", text === null ? { class: "unknown" } : {});
-    box.textContent = text === null ? "not known" : text;
-    line.append(box);
-  }
-  line.cells[0].append(drawBars(history, latest));
-  return line;
-}
-
-function drawBars(history, latest) {
-  const step = history[0].window_s;
-  const top = Math.max(1, ...history.map((row) => row.demand ?? 0));
-  const bars = make("svg", { class: "bars", viewBox: `0 0 ${HISTORY * 5} 26`, role: "img" }, SVG);
-  bars.setAttribute("aria-label", `Demand in the last ${HISTORY} windows, at most ${number(top)}`);
-  bars.append(make("line", { x1: 0, x2: HISTORY * 5, y1: 25.5, y2: 25.5 }, SVG));
-  for (const row of history) {
-    if (row.demand === null) continue; // a gap: not known, which is not 0
-    const height = Math.max(1, row.demand / top * 24);
-    const x = (HISTORY - 1 - (latest - row.start) / step) * 5;
-    bars.append(make("rect", { x, y: 25 - height, width: 4, height }, SVG));
-  }
-  return bars;
 }
 
 async function refresh() {
   try {
-    view.cells = await get("/v1/cells.geojson", setting());
-    if (view.chosen && !view.cells.features.some((each) => each.properties.cell === view.chosen)) clearPanel();
-    drawMap();
-    byId("when").textContent = view.cells.latest === null ? "No facts yet" : `Window from ${time(view.cells.latest)}`;
-    await refreshPanel();
+    shown.frame = await load();
+    if (shown.again) return; // something else is wanted by now
+    if (state.cell && !shown.frame.index.has(state.cell)) change({ cell: null }, true);
+    await drawFrame();
+    tellTime();
+    document.body.dataset.revision = shown.frame.revision;
+    await drawPanel();
   } catch (error) {
     byId("when").textContent = `Not up to date: ${error.message}`;
   }
 }
 
 // One refresh at a time; what comes meanwhile is done once afterwards.
-let [busy, again] = [false, false];
-async function update() {
-  again = true;
-  if (busy) return;
-  busy = true;
-  while (again) {
-    again = false;
-    await refresh();
-  }
-  busy = false;
+function update() {
+  shown.again = true;
+  shown.busy ??= (async () => {
+    while (shown.again) {
+      shown.again = false;
+      const began = performance.now();
+      await refresh();
+      shown.took = performance.now() - began;
+    }
+    shown.busy = null;
+  })();
+  return shown.busy;
 }
 
-byId("resolution").addEventListener("change", update);
-byId("window").addEventListener("change", update);
-const changes = new EventSource("/v1/changes");
-changes.addEventListener("revision", update);
-changes.addEventListener("error", () => { byId("when").textContent = "Connection lost; trying again"; });
+// Classes stay as they are while time moves, and grow where a value outgrows them by far.
+function classes(frame) {
+  const values = frame.ids.map((_, i) => measure().value(frame, i));
+  const question = JSON.stringify([state.by, state.resolution, state.window, state.sku]);
+  const now = top(values);
+  if (question !== shown.question || now > 1.5 * shown.top) Object.assign(shown, { question, top: now });
+  shown.steps = measure().steps(shown.top);
+  return Uint8Array.from(values, (value) => classOf(value, shown.steps));
+}
+
+async function drawFrame() {
+  const { frame } = shown;
+  const found = classes(frame);
+  drawLegend(measure(), shown.steps, dark.matches);
+  if (map) {
+    await map.show(frame.ids, found, measure().colours);
+    map.choose(state.cell);
+  }
+  drawCells();
+}
+
+function drawCells() {
+  if (shown.frame) drawList(shown.frame, measure(), inView(), state.cell, choose);
+}
+
+async function drawPanel() {
+  if (!state.cell) return panel.clear();
+  return panel.show({ cell: state.cell, resolution: state.resolution, window: state.window, step: windowS(),
+    start: shown.frame.start, sku: state.sku, revision: shown.frame.revision, ahead: timeline.playing() ? AHEAD : 0 });
+}
+
+function tellTime() {
+  const { frame } = shown;
+  const live = state.start === null;
+  timeline.tell({ ...frame, step: frame.window_s, live });
+  byId("when").textContent = frame.latest === null ? NOTHING[frame.scope]
+    : `Window from ${time(frame.start)}${live ? ", the newest" : ""}`;
+}
+
+function choose(cell) {
+  change({ cell: cell === state.cell ? null : cell });
+}
+
+function tip(cell, at) {
+  const box = byId("tip");
+  box.hidden = cell === null || !shown.frame.index.has(cell);
+  if (box.hidden) return;
+  const i = shown.frame.index.get(cell);
+  const lines = [label(shown.frame, i, measure()), ...details(shown.frame, i)];
+  box.replaceChildren(...lines.map((line) => make("div", {}, line)));
+  const room = byId("map");
+  box.style.left = `${Math.max(4, Math.min(at.x + 14, room.clientWidth - box.offsetWidth - 4))}px`;
+  const below = at.y + 14 + box.offsetHeight <= room.clientHeight;
+  box.style.top = `${below ? at.y + 14 : Math.max(4, at.y - box.offsetHeight - 10)}px`;
+}
+
+function controls() {
+  for (const key of ["by", "resolution", "window", "against"]) {
+    byId(key).addEventListener("change", () => {
+      const value = key === "resolution" ? Number(byId(key).value) : byId(key).value;
+      change({ [key]: value, ...(key === "window" ? { start: null } : {}) });
+    });
+  }
+  for (const id of ["earlier", "later"]) {
+    byId(id).addEventListener("change", () =>
+      change({ weeks: ["earlier", "later"].map((side) => Number(byId(side).value)) }));
+  }
+  byId("close").addEventListener("click", () => change({ cell: null }));
+  byId("zoom").addEventListener("click", () => map?.fit([state.cell], true));
+  byId("whole").addEventListener("click", () => map?.fit(shown.frame.ids, true));
+  byId("in").addEventListener("click", () => map?.map.zoomIn());
+  byId("out").addEventListener("click", () => map?.map.zoomOut());
+  search.start((sku) => change({ sku }));
+  timeline.start((start) => {
+    change({ start });
+    if (timeline.playing() && start !== null && state.by !== "change") ahead(state, windowS(), shown.frame.latest);
+    return shown.busy;
+  });
+}
+
+function showControls() {
+  for (const id of ["by", "resolution", "window", "against"]) byId(id).value = String(state[id]);
+  byId("compare").hidden = state.by !== "change";
+  byId("weeks").hidden = state.against !== "weeks";
+  search.show(state.sku === null ? null : panel.named(state.sku));
+}
+
+function exports() {
+  const view = () => ({ frame: shown.frame, inView: inView(), by: state.by, sku: state.sku, measure: measure(),
+    steps: shown.steps, dark: dark.matches, picture: () => map.picture(),
+    title: `Cornergrid: ${measure().name}, ${measure().unit}; ${byId("when").textContent}` });
+  byId("csv").addEventListener("click", () => out.saveCsv(view()));
+  byId("geojson").addEventListener("click", () => out.saveGeojson(view()));
+  byId("png").addEventListener("click", () => out.savePicture(view()));
+  byId("link").addEventListener("click", async () => {
+    byId("exported").textContent = await out.copyLink() ? "Link copied" : "Copy the address of this page";
+  });
+}
+
+// Refreshes at once, but no two within the pause.
+function follow() {
+  let [last, timer] = [-PAUSE_MS, null];
+  const now = () => {
+    [last, timer] = [performance.now(), null];
+    update();
+  };
+  api.changes((changed) => {
+    forget(changed);
+    timer ??= setTimeout(now, Math.max(0, last + Math.max(PAUSE_MS, REST * shown.took) - performance.now()));
+  },
+    () => { byId("when").textContent = "Connection lost; trying again"; });
+}
+
+async function catalogue() {
+  const found = await api.skus();
+  panel.names(found);
+  search.fill(found);
+  showControls();
+}
+
+onChange((given) => {
+  showControls();
+  if (Object.keys(given).some((key) => key !== "cell")) return update();
+  map?.choose(state.cell);
+  drawCells();
+  return drawPanel();
+});
+
+async function main() {
+  const scope = await api.scope().catch(() => "public");
+  const link = () => Object.assign(state, read(location.hash.slice(1), USUAL[scope]));
+  byId("scope").textContent = SCOPES[scope];
+  link();
+  if (drawable()) {
+    const moved = later(120, drawCells);
+    map = new CellMap({ place: state.place, picked: (cell) => cell && choose(cell), pointed: tip,
+      moved: (place, byHand) => { change(byHand ? { place } : {}, true); moved(); } });
+  } else {
+    apology();
+  }
+  for (const id of ["png", "whole", "zoom", "in", "out"]) byId(id).disabled = map === null;
+  controls();
+  exports();
+  showControls();
+  dark.addEventListener("change", () => shown.frame && drawFrame());
+  window.addEventListener("hashchange", () => {
+    link();
+    showControls();
+    update();
+  });
+  window.addEventListener("resize", later(150, () => shown.frame && drawPanel()));
+  catalogue().catch((error) => console.warn(`no catalogue: ${error.message}`));
+  follow();
+}
+
+main();
