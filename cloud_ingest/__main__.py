@@ -10,14 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 import typer
 from rich.console import Console
 from rich.live import Live
 
-from cloud_ingest import contract, demand_commands, feed, screen
+from cloud_ingest import catalogue_commands, contract, demand_commands, feed_commands, pki_commands, screen
 from cloud_ingest import watch as fleets
 from edge.clock import SystemClock
 from edge.errors import ConfigError, CornergridError, Problem
@@ -29,8 +29,10 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
                   help="The cloud ingest. Start with `store add`, then `run`; `watch` and `feed` show what came.")
 stores = typer.Typer(no_args_is_help=True, help="The registry of stores.")
 app.add_typer(stores, name="store")
-feed.register(app)
+feed_commands.register(app)
+catalogue_commands.register(app)
 contract.register(app)
+pki_commands.register(app)
 demand_commands.register(app)
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -41,19 +43,26 @@ def run(
     db: Database = Path("cloud.db"),
     broker: Annotated[str, typer.Option(help="HOST:PORT of the MQTT broker.")] = "127.0.0.1:1883",
     http: Annotated[str, typer.Option(help='HOST:PORT for the feed and the page; "" for neither.')] = "127.0.0.1:18832",
+    scope: Annotated[Literal["public", "operator"], typer.Option(
+        help="What --http gives: the public feed, or everything, to whoever reaches it.")] = "public",
     registry: Annotated[Path | None, typer.Option(help="TOML with [[stores]], applied at start.")] = None,
     client_id: Annotated[str, typer.Option(help="MQTT client id and this worker's name: each needs its own, and keeps "
                                                 "it from start to start.")] = "cornergrid-ingest",
     budget: Annotated[int, typer.Option(min=1, help="Records of backlogs that may be under way to this worker at "
                                                     "once.")] = 100_000,
+    tls: Annotated[Path | None, typer.Option(help="The closed broker's folder, made by `broker config`; without it "
+                                                  "only a broker on loopback is used.")] = None,
 ) -> None:
     """Take messages from the broker, and serve the feed, until SIGINT or SIGTERM.
 
     Example: `cornergrid-cloud run --db cloud.db --broker 127.0.0.1:1883 --registry stores.toml`
 
     A second worker shares the work: `cornergrid-cloud run --db cloud.db --client-id ingest-2 --http ""`
+
+    A closed broker: `cornergrid-cloud run --broker 127.0.0.1:8884 --tls /etc/cornergrid/broker`
     """
     from cloud_ingest.pacing import Pacer  # noqa: PLC0415  # `feed` need not load what only this command uses
+    from cloud_ingest.pki.service import secured  # noqa: PLC0415
     from cloud_ingest.registry import load_registry  # noqa: PLC0415
     from cloud_ingest.service import Service  # noqa: PLC0415
     from cloud_ingest.store import STORES  # noqa: PLC0415
@@ -62,6 +71,7 @@ def run(
     _log()
     broker_host, broker_port = _address("--broker", broker)
     where = _address("--http", http) if http else None
+    closed = secured(tls, broker_host)
     _check_worker(client_id)
     shops = load_registry(registry) if registry else []
     store = STORES["sqlite"](db)
@@ -70,21 +80,21 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    subscriber = Subscriber(broker_host, broker_port, client_id)
-    with _serving(db, where):
+    subscriber = Subscriber(broker_host, broker_port, client_id, secured=closed)
+    with _serving(db, where, scope):
         Service(subscriber, store, SystemClock(), Pacer(budget)).run(stop)
 
 
 @contextlib.contextmanager
-def _serving(db: Path, where: tuple[str, int] | None) -> Iterator[None]:
+def _serving(db: Path, where: tuple[str, int] | None, scope: Literal["public", "operator"]) -> Iterator[None]:
     """The feed and the page, while the ingest runs."""
     if where is None:
         yield
         return
     from cloud_ingest import http as web  # noqa: PLC0415  # a worker without needs no web server
 
-    server = web.start(db, *where)
-    structlog.get_logger().info("serving", address=server.address, db=str(db))
+    server = web.start(db, *where, scope)
+    structlog.get_logger().info("serving", address=server.address, db=str(db), scope=scope)
     try:
         yield
     finally:
@@ -92,13 +102,17 @@ def _serving(db: Path, where: tuple[str, int] | None) -> Iterator[None]:
 
 
 @stores.command("add")
-def add(
+def add(  # noqa: PLR0913, PLR0917  # one argument for each option
     store: Annotated[str, typer.Argument(help="Store id.")],
     device: Annotated[list[str], typer.Option(help="A device that speaks for it; may be repeated.")],
     lat: Annotated[float, typer.Option(help="Degrees north, WGS 84.")],
     lon: Annotated[float, typer.Option(help="Degrees east, WGS 84.")],
     name: Annotated[str, typer.Option(help="For people.")] = "",
     tz: Annotated[str, typer.Option(help="IANA time zone.")] = "UTC",
+    hours: Annotated[str, typer.Option(help="Opening hours, as in OpenStreetMap: Mo-Sa 07:00-22:00; Su 09:00-18:00. "
+                                            "None: always open.")] = "",
+    since: Annotated[str | None, typer.Option(help="It moved here at this time (ISO 8601, UTC): what was before stays "
+                                                   "where it was. Without: it was always here.")] = None,
     db: Database = Path("cloud.db"),
 ) -> None:
     """Register a store, its place and its devices; again to change them.
@@ -110,7 +124,9 @@ def add(
     from cloud_ingest.registry import StoreEntry, to_shop  # noqa: PLC0415
     from cloud_ingest.store import STORES  # noqa: PLC0415
 
-    given = {"id": store, "lat": lat, "lon": lon, "devices": device, "name": name, "tz": tz}
+    given = {"id": store, "lat": lat, "lon": lon, "devices": device, "name": name, "tz": tz, "hours": hours}
+    if since is not None:
+        given["since"] = since
     try:
         shop = to_shop(msgspec.convert(given, StoreEntry))
     except msgspec.ValidationError as error:
@@ -119,6 +135,28 @@ def add(
     database.add_shop(shop)
     database.close()
     out.print(f"{store} is in cell {shop.cells[0]}; {', '.join(device)} may send for it")
+
+
+@stores.command("remove")
+def remove(
+    store: Annotated[str, typer.Argument(help="Store id.")],
+    when: Annotated[str | None, typer.Option(help="It ended at this time: ISO 8601 (UTC). Default: now.")] = None,
+    db: Database = Path("cloud.db"),
+) -> None:
+    """Let a store end: its past stays in the feed, and nothing is expected of it any more.
+
+    Example: `cornergrid-cloud store remove store-42`
+    """
+    from cloud_ingest.feed import parse_time  # noqa: PLC0415
+    from cloud_ingest.store import STORES  # noqa: PLC0415
+
+    at = parse_time(when)
+    database = STORES["sqlite"](db)
+    found = database.remove_shop(store, int(SystemClock().now() if at is None else at))
+    database.close()
+    if not found:
+        raise ConfigError("store remove", (Problem(store, "is no store of the registry", "see the page or the feed"),))
+    out.print(f"{store} has ended; its past stays")
 
 
 @app.command()
@@ -178,12 +216,14 @@ def _check_worker(client_id: str) -> None:
 
 def _log() -> None:
     """Events for a person on a terminal, as JSON lines otherwise; always on stderr."""
+    # Plain traces: the usual ones show local variables, and a private key may be one.
+    for_people = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
+            for_people if sys.stderr.isatty() else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

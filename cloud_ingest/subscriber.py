@@ -8,8 +8,10 @@ that it is committed, whereas a shared subscription would go on handing messages
 from __future__ import annotations
 
 import queue
+import ssl
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,11 +23,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge import wire
+from edge.errors import WireError
 
 log = structlog.get_logger(__name__)
 KEEPALIVE_S = 30
 WINDOW = 200
-SHARED = "$share/ingest/"
+END_S = 1.0
+GROUP = "ingest"
 TAKEN_OVER = 0x8E  # reason codes: MQTT 5.0 section 2.4
 WRONG_VERSION = 0x84
 FIXES = {
@@ -67,6 +71,83 @@ def claim_of(properties: list[tuple[str, str]]) -> wire.Identity | None:
         return None
 
 
+def end_session(where: tuple[str, int], device: str, tls: ssl.SSLContext) -> None:
+    """Take the session of a device that is revoked, and end it; its retained state says that it is offline.
+
+    `where` is the listener on which a client may choose its id, `tls` the guard's. OSError where it is not reached.
+    """
+    done, topic = threading.Event(), wire.up(device, "state")
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=MQTTProtocolVersion.MQTTv311,
+                         reconnect_on_failure=False)
+    client.tls_set_context(tls)
+
+    def ask(*_: object) -> None:
+        client.subscribe(topic, 1)
+
+    client.on_connect = ask
+    client.on_message = lambda _client, _data, message: _put_offline(client, message)
+    client.on_publish = lambda *_: done.set()
+    client.connect(*where, keepalive=KEEPALIVE_S)
+    client.loop_start()
+    done.wait(END_S)  # without a retained state there is nothing to put right
+    client.disconnect()
+    client.loop_stop()
+
+
+def put_retained(where: tuple[str, int], below: str, messages: dict[str, bytes], tls: ssl.SSLContext | None = None,
+                 wait_s: float = 30.0) -> int:
+    """Make `messages` (topic: payload) the retained ones below the topic `below`, and take away all others there.
+
+    Returns how many were taken away. OSError where the broker is not reached or does not take them within `wait_s`.
+    """
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="", protocol=MQTTProtocolVersion.MQTTv311,
+                         reconnect_on_failure=False)
+    if tls is not None:
+        client.tls_set_context(tls)
+    there: set[str] = set()
+    marker, marked = f"{below}/end", threading.Event()
+
+    def heard(_client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic == marker:
+            marked.set()
+        elif message.retain and message.payload:
+            there.add(message.topic)
+
+    def connected(*_: object) -> None:
+        client.subscribe(f"{below}/#", 1)
+
+    def subscribed(*_: object) -> None:
+        client.publish(marker, b".", 1)  # comes back behind what is retained
+
+    client.on_message, client.on_connect, client.on_subscribe = heard, connected, subscribed
+    client.connect(*where, keepalive=KEEPALIVE_S)
+    client.loop_start()
+    try:
+        if not marked.wait(wait_s):
+            raise TimeoutError("the broker does not answer: it refused the connection or the topic")
+        gone = there - messages.keys()
+        sent = [client.publish(topic, payload, 1, True) for topic, payload in messages.items()]
+        sent += [client.publish(topic, b"", 1, True) for topic in gone]
+        for each in sent:
+            each.wait_for_publish(wait_s)
+            if not each.is_published():
+                raise TimeoutError("the broker did not take every message")
+        return len(gone)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def _put_offline(client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
+    try:
+        state = wire.decode(bytes(message.payload), wire.State)
+    except WireError:
+        state = wire.State(online=True, boot=0)
+    if state.online:
+        gone = wire.State(online=False, boot=state.boot, t=state.t)
+        client.publish(message.topic, wire.encode(gone), 1, True)
+
+
 def _connect(client: mqtt.Client, host: str, port: int) -> None:
     if client.protocol == MQTTProtocolVersion.MQTTv5:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
@@ -78,12 +159,35 @@ def _connect(client: mqtt.Client, host: str, port: int) -> None:
     client.loop_start()
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A connection by certificate, and the name of the workers' share.
+
+    Any client may join a share whose name it knows; it then takes messages from the others, though the access list
+    lets it read none (mosquitto 2.0.11: half of them were gone). So the name is drawn, and no device hears it.
+    `certificate` is the file that `tls` shows, read again before each connection: the guard renews it.
+    """
+
+    tls: ssl.SSLContext
+    certificate: Path
+    group: str = GROUP
+
+    def renew(self) -> None:
+        """Show what the file now holds."""
+        try:
+            self.tls.load_cert_chain(self.certificate)
+        except (OSError, ssl.SSLError) as error:
+            log.error("certificate_not_read", file=str(self.certificate), error=str(error),
+                      fix="write it again with `cornergrid-cloud broker config`")
+
+
 class Subscriber:
     """One connection to the broker, kept up by paho, which hands every message to a bounded queue."""
 
-    def __init__(self, host: str, port: int, client_id: str, waiting: int = 2000) -> None:
+    def __init__(self, host: str, port: int, client_id: str, waiting: int = 2000,
+                 secured: Secured | None = None) -> None:
         """`client_id` is this worker's name, of which no other may be; `waiting`: messages in memory at most."""
-        self._host, self._port, self._client_id = host, port, client_id
+        self._host, self._port, self._client_id, self._secured = host, port, client_id, secured
         self._queue: queue.Queue[Message] = queue.Queue(waiting)
         self._lock = threading.Lock()
         self._session = 0
@@ -139,6 +243,9 @@ class Subscriber:
         options: dict[str, Any] = {} if protocol == MQTTProtocolVersion.MQTTv5 else {"clean_session": True}
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=protocol,
                              manual_ack=True, **options)
+        if self._secured is not None:
+            client.tls_set_context(self._secured.tls)
+            client.on_pre_connect = lambda *_, secured=self._secured: secured.renew()
         client.reconnect_delay_set(1, 15)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
@@ -171,7 +278,7 @@ class Subscriber:
         if not shared:
             log.warning("one_worker_only", why="the broker has no shared subscriptions",
                         fix="run no second worker, or use a broker with MQTT 5 and shared subscriptions")
-        share = SHARED if shared else ""
+        share = f"$share/{self._secured.group if self._secured else GROUP}/" if shared else ""
         # A retained message is not sent on a shared subscription (MQTT 5.0 section 4.8.2).
         client.subscribe([(f"{share}{wire.ALL_UP}data", 1), (f"{share}{wire.ALL_UP}backlog", 1),
                           (f"{wire.ALL_UP}birth", 1), (f"{wire.ALL_UP}state", 1)])

@@ -178,13 +178,15 @@ def _clock(sim_clock: Path | None) -> Clock:
 
 def _log(*, pretty: bool, level: int = logging.INFO) -> None:
     """Events for a person on a terminal, as JSON lines otherwise; always on stderr."""
+    # Plain traces: the usual ones show local variables, and a private key may be one.
+    for_people = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if pretty else machine_lines(),
+            for_people if pretty else machine_lines(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -63,6 +63,8 @@ def broker(mosquitto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     config: Path = tmp_path_factory.mktemp("broker") / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
     with subprocess.Popen([mosquitto, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        wait_for_port(port)
-        yield Broker("127.0.0.1", port)
-        run.terminate()
+        try:
+            wait_for_port(port)
+            yield Broker("127.0.0.1", port)
+        finally:
+            run.terminate()
