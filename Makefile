@@ -40,7 +40,7 @@ broker: # the tests need a real mosquitto, and for the page a real browser
 		else echo "the page is not tested without a browser: sudo apt install chromium" >&2; fi; fi
 
 test: setup broker ## The tests, against real processes
-	@$(BIN)/python -m pytest -m "not bench"
+	@$(BIN)/python -m pytest -m "not bench" -n 3 --dist loadfile
 
 lint: setup ## ruff, mypy strict and the import directions
 	@$(BIN)/ruff check .

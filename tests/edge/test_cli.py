@@ -23,7 +23,8 @@ def edge(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
                           timeout=50, check=False)
 
 
-@pytest.mark.parametrize("command", ["init", "check", "run", "look", "schema", "sim", "install", "uninstall", "support-bundle"])
+@pytest.mark.parametrize("command", [
+    "init", "check", "run", "look", "schema", "sim", "install", "uninstall", "support-bundle"])
 def test_every_command_helps_with_an_example(command: str) -> None:
     done = edge(command, "--help")
     assert done.returncode == 0
