@@ -1,12 +1,14 @@
-"""The commands that judge the demand estimate and choose its parameters, on a file whose truth is known."""
+"""The commands that judge the demand estimate and choose its parameters, on a file whose truth is known; and the
+production feed, which forecasts what the ingest has estimated."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import msgspec
 import typer
@@ -14,11 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from edge.clock import SystemClock
 from edge.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from cloud_ingest.estimate.evaluate import Score, Tick
     from cloud_ingest.estimate.parameters import Parameters
+    from cloud_ingest.forecast import Backtest
+    from cloud_ingest.forecast_reading import Production
 
 File = Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Hourly sales and stock-outs of 90 days, a row for "
                                                                    "each city, store, product and day.")]
@@ -30,8 +35,9 @@ err = Console(stderr=True, highlight=False)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands `demand evaluate`, `demand fit` and `demand backtest`."""
-    demand = typer.Typer(no_args_is_help=True, help="Judge the demand estimate, and choose its parameters.")
+    """Add the commands `demand forecast`, `demand evaluate`, `demand fit` and `demand backtest`."""
+    demand = typer.Typer(no_args_is_help=True, help="Forecast demand; judge the estimate, and choose its parameters.")
+    demand.command("forecast")(_forecast)
     demand.command("evaluate")(_evaluate)
     demand.command("fit")(_fit)
     demand.command("backtest")(_backtest)
@@ -112,14 +118,94 @@ def _backtest(file: File, parameters: Table_ = None, as_json: Json = False) -> N
     if as_json:
         typer.echo(msgspec.json.encode({"methods": found, "used": used}).decode())
         return
+    _show(_methods(found), sys.stdout)
+    typer.echo(f"used: {used}")
+    _not_compared(found)
+
+
+def _forecast(  # noqa: PLR0913, PLR0917  # one argument for each option
+    db: Annotated[Path, typer.Option("--db", help="The ingest's database file.")] = Path("cloud.db"),
+    scope: Annotated[Literal["public", "operator"], typer.Option(
+        help="public: regions that are published; operator: everything, nothing withheld.")] = "public",
+    resolution: Annotated[int, typer.Option(help="H3 resolution of the regions, 5 (coarse) to 9 (fine).")] = 6,
+    days: Annotated[int, typer.Option(help="Days ahead, 1 to 28.")] = 28,
+    sku: Annotated[list[str] | None, typer.Option(help="Only this SKU; may be repeated.")] = None,
+    category: Annotated[str | None, typer.Option(help="Only SKUs of this category.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Only within this H3 cell, or around it.")] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The rows as CSV.")] = False,
+) -> None:
+    """Units expected per SKU and region on each of the next days (of UTC), with 80% intervals, for production plans.
+
+    They are what customers will want, in shops that are heard of and in silent ones. The last week is repeated,
+    unless exponential smoothing (extra `forecast`) beats it in a back-test on this database's own past; which way was
+    used, its figures and what it stands on go to stderr, or into the JSON object.
+
+    Example: `cornergrid-cloud demand forecast --db cloud.db --resolution 6 --days 28 --csv > plan.csv`
+    """
+    from cloud_ingest.area import parse_area  # noqa: PLC0415  # numpy, Arrow and DuckDB are slow to load
+    from cloud_ingest.forecast_reading import Asked, read_production  # noqa: PLC0415
+
+    if as_json and as_csv:
+        raise ConfigError("forecast", (Problem("--csv", "and --json are given", "choose one"),))
+    with _progress(None, "reading") as tick:
+        found = read_production(Asked(db, SystemClock().now(), scope, resolution, days, parse_area(cell, None, None),
+                                      tuple(sku) if sku else None, category), tick)
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    _tell(found)
+    if as_csv:
+        _write_csv(found)
+    elif found.rows:
+        _show(_expected(found), sys.stdout)
+
+
+def _tell(found: Production) -> None:
+    """What a forecast stands on."""
+    if found.known_to is None:
+        err.print("nothing is known yet; the public forecast starts with `cornergrid-cloud feed publish`", markup=False)
+        return
+    err.print(f"{found.method}: {found.why}; from {found.history_days} days up to {found.known_to}, "
+              f"{100 * found.silent_share:.1f}% of their units estimated for silent shops", markup=False)
+    if found.backtest:
+        _show(_methods(found.backtest), sys.stderr)
+        _not_compared(found.backtest)
+
+
+def _write_csv(found: Production) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    names = ("cell", "sku", "date", "ahead", "units", "low", "high")
+    writer.writerow(names)
+    for row in found.rows:
+        writer.writerow([round(value, 3) if isinstance(value, float) else value
+                         for value in (getattr(row, name) for name in names)])
+
+
+def _expected(found: Production) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for head in ("region", "SKU", "day"):
+        table.add_column(head)
+    for head in ("units", "80% interval"):
+        table.add_column(head, justify="right")
+    for row in found.rows:
+        table.add_row(row.cell, row.sku, row.date, f"{row.units:.1f}", f"{row.low:.1f} - {row.high:.1f}")
+    return table
+
+
+def _methods(found: Mapping[str, Backtest]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="")
     for head in ("method", "bias %", "WAPE %", "week 1", "week 2", "week 3", "week 4", "in 80% interval", "days"):
         table.add_column(head, justify="left" if head == "method" else "right")
     for method, score in found.items():
         table.add_row(method, f"{score.bias:+.1f}", f"{score.wape:.1f}", *(f"{week:.1f}" for week in score.weeks),
                       f"{score.coverage80:.1f}", f"{score.n:,}")
-    _show(table, sys.stdout)
-    typer.echo(f"used: {used}")
+    return table
+
+
+def _not_compared(found: Mapping[str, Backtest]) -> None:
+    from cloud_ingest import forecast  # noqa: PLC0415  # numpy is slow to load
+
     if missing := [method for method in forecast.FORECASTERS if method not in found]:
         err.print(f"not compared: {', '.join(missing)}, which needs pip install 'cornergrid[forecast]'", markup=False)
 

@@ -28,6 +28,8 @@ COVER = 0.8
 LEAST_DAYS = 3 * WEEK
 """Exponential smoothing needs three weeks; a shorter history gets the simple way."""
 ORIGINS = 3
+BACKTEST_DAYS = LEAST_DAYS + HORIZON + 2 * WEEK * (ORIGINS - 1)
+"""The shortest history that can be tested: three weeks to learn from, and two more for each further start."""
 SIMPLE = "seasonal naive"
 LIBRARY = "statsforecast"
 Tick = Callable[[str], None]
@@ -128,9 +130,14 @@ def filled(history: Floats) -> Floats:
 
 def forecast(history: Floats, horizon: int, method: str, tick: Tick) -> Forecast:
     """The next `horizon` days, 1 to 28, by the method that `choose` found; ConfigError for another horizon."""
+    check_horizon(horizon)
+    return FORECASTERS[method](history, horizon, tick)
+
+
+def check_horizon(horizon: int) -> None:
+    """ConfigError unless it is 1 to 28 days."""
     if not 1 <= horizon <= HORIZON:
         raise ConfigError("forecast", (Problem("horizon", f"is {horizon} days", f"1 to {HORIZON}"),))
-    return FORECASTERS[method](history, horizon, tick)
 
 
 def backtest(history: Floats, tick: Tick, methods: tuple[str, ...] | None = None) -> dict[str, Backtest]:
@@ -141,8 +148,7 @@ def backtest(history: Floats, tick: Tick, methods: tuple[str, ...] | None = None
     """
     origins = [history.shape[1] - HORIZON - 2 * WEEK * back for back in reversed(range(ORIGINS))]
     if origins[0] < LEAST_DAYS:
-        need = LEAST_DAYS + HORIZON + 2 * WEEK * (ORIGINS - 1)
-        raise ConfigError("backtest", (Problem("days", f"{history.shape[1]} are there", f"at least {need}"),))
+        raise ConfigError("backtest", (Problem("days", f"{history.shape[1]} are there", f"at least {BACKTEST_DAYS}"),))
     true = np.stack([history[:, origin:origin + HORIZON] for origin in origins])
     found = {}
     for method in methods or available():

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from cloud_ingest.feed import reading
+from cloud_ingest.facts import reading
 from edge.wire import LOSS, OutboxState, State
 
 LOSSES = 20

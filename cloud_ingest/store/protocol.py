@@ -39,7 +39,11 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A store of the registry: its place in degrees (WGS 84), its time zone, and the devices that speak for it."""
+    """A store of the registry: its place in degrees (WGS 84), its time zone, and the devices that speak for it.
+
+    `hours` are opening hours as `cloud_ingest.hours` reads them. `since` (Unix seconds) makes it a move: what was
+    before stays at the place of then. Without it the newest place is corrected, and its past with it.
+    """
 
     id: str
     name: str
@@ -48,6 +52,37 @@ class Shop:
     tz: str
     devices: tuple[str, ...]
     cells: tuple[str, str, str, str, str]
+    hours: str = ""
+    since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A SKU of the catalogue: one piece of it holds `amount` of `unit` (g, ml or piece).
+
+    `launched` is when it was new (Unix seconds), `most_celsius` the warmest it may be kept, and facts under the
+    SKUs in `replaces` count for it.
+    """
+
+    id: str
+    name: str
+    category: str
+    amount: float | None = None
+    unit: str = "piece"
+    launched: int | None = None
+    most_celsius: float | None = None
+    replaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Units with a date: `best_before` and `received` in Unix seconds."""
+
+    store: str
+    sku: str
+    best_before: int
+    received: int
+    units: float
 
 
 class Store(Protocol):
@@ -62,6 +97,15 @@ class Store(Protocol):
 
     def add_shop(self, shop: Shop) -> None:
         """Put a store and its devices into the registry, or change them."""
+
+    def remove_shop(self, store: str, when: int) -> bool:
+        """Let a store end at `when` (Unix seconds): its past stays. False where there is none of this id."""
+
+    def put_items(self, items: Sequence[Item]) -> None:
+        """Put SKUs into the catalogue, or change them."""
+
+    def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """Note deliveries whose date is known; one that is noted again is replaced."""
 
     def note_birth(self, device: str, birth: Birth, now: float) -> None:
         """Remember what a device says it is; an unregistered device is not remembered."""

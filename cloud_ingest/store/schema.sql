@@ -1,11 +1,18 @@
--- Version 2. `flow` is made of sums, so a late, repeated or reordered batch ends in the same state.
+-- Version 3. `flow` is made of sums, so a late, repeated or reordered batch ends in the same state.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-INSERT INTO meta VALUES ('version', 2), ('revision', 0);
+INSERT INTO meta VALUES ('version', 3), ('revision', 0);
 
 CREATE TABLE store (                       -- the registry: a device's word about its place counts for nothing
     id TEXT PRIMARY KEY, name TEXT NOT NULL, lat REAL NOT NULL, lon REAL NOT NULL, tz TEXT NOT NULL,
-    r9 TEXT NOT NULL, r8 TEXT NOT NULL, r7 TEXT NOT NULL, r6 TEXT NOT NULL, r5 TEXT NOT NULL
+    r9 TEXT NOT NULL, r8 TEXT NOT NULL, r7 TEXT NOT NULL, r6 TEXT NOT NULL, r5 TEXT NOT NULL,
+    hours TEXT NOT NULL DEFAULT '', removed INTEGER
 ) STRICT;
+
+CREATE TABLE place (                       -- where a store was from `since` on (Unix seconds); the newest is `store`'s
+    store TEXT NOT NULL, since INTEGER NOT NULL, lat REAL NOT NULL, lon REAL NOT NULL, tz TEXT NOT NULL,
+    hours TEXT NOT NULL, r9 TEXT NOT NULL, r8 TEXT NOT NULL, r7 TEXT NOT NULL, r6 TEXT NOT NULL, r5 TEXT NOT NULL,
+    PRIMARY KEY (store, since)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE device (                      -- held: the newest state that told its outbox, and what follows from it
     id TEXT PRIMARY KEY, store TEXT NOT NULL REFERENCES store (id), online INTEGER NOT NULL DEFAULT 0,
@@ -25,6 +32,8 @@ CREATE TABLE reading (
     unit TEXT NOT NULL, value ANY, quality TEXT NOT NULL, PRIMARY KEY (st, seq)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX reading_warm ON reading (t) WHERE unit = 'Cel';
+
 CREATE TABLE latest (
     device TEXT NOT NULL, name TEXT NOT NULL, t REAL NOT NULL, unit TEXT NOT NULL, value ANY, quality TEXT NOT NULL,
     sku TEXT, st TEXT NOT NULL DEFAULT '', seq INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (device, name)
@@ -39,9 +48,29 @@ CREATE INDEX loss_t ON loss (t);
 CREATE TABLE flow (                        -- per 15-minute window of event time; in_stock and observed in seconds
     store TEXT NOT NULL, sku TEXT NOT NULL, window INTEGER NOT NULL,
     sold REAL NOT NULL DEFAULT 0, put_back REAL NOT NULL DEFAULT 0, restocked REAL NOT NULL DEFAULT 0,
-    in_stock REAL NOT NULL DEFAULT 0, observed REAL NOT NULL DEFAULT 0, PRIMARY KEY (store, sku, window)
+    in_stock REAL NOT NULL DEFAULT 0, observed REAL NOT NULL DEFAULT 0,
+    rev INTEGER NOT NULL DEFAULT 0,        -- the revision that last changed it
+    PRIMARY KEY (store, sku, window)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX flow_window ON flow (window);
+
+CREATE TABLE change (                      -- which windows of a store a revision changed, the newest revisions only
+    rev INTEGER NOT NULL, store TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (rev, store)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sku (                         -- the catalogue; amount in `unit`: g, ml or piece
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, category TEXT NOT NULL, amount REAL, unit TEXT NOT NULL,
+    launched INTEGER, most_celsius REAL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE renamed (                     -- facts under `old` count for `sku`
+    old TEXT PRIMARY KEY, sku TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE batch (                       -- deliveries whose date is known; Unix seconds
+    store TEXT NOT NULL, sku TEXT NOT NULL, best_before INTEGER NOT NULL, received INTEGER NOT NULL,
+    units REAL NOT NULL, PRIMARY KEY (store, sku, best_before, received)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, device TEXT NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL,

@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from cloud_ingest.store.protocol import Arrival, Rejected, Shop, Told
+from cloud_ingest.store.protocol import Arrival, Delivery, Item, Rejected, Shop, Told
 from cloud_ingest.store.quarantine import quarantine
+from cloud_ingest.store.registry import put_items, put_shop
 from cloud_ingest.store.streams import EARLIEST, TurnedAwayError, refuse, take, unregistered, watermark
 from cloud_ingest.store.versions import connect
 from edge.errors import StoreError
@@ -67,14 +68,23 @@ class SqliteStore:
     def add_shop(self, shop: Shop) -> None:
         """As `Store.add_shop`."""
         with self._transaction() as db:
-            db.execute(
-                "INSERT INTO store VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT (id) DO UPDATE SET name = excluded.name, "
-                "lat = excluded.lat, lon = excluded.lon, tz = excluded.tz, r9 = excluded.r9, r8 = excluded.r8, "
-                "r7 = excluded.r7, r6 = excluded.r6, r5 = excluded.r5",
-                (shop.id, shop.name, shop.lat, shop.lon, shop.tz, *shop.cells))
-            db.executemany("INSERT INTO device (id, store) VALUES (?, ?) "
-                           "ON CONFLICT (id) DO UPDATE SET store = excluded.store",
-                           [(device, shop.id) for device in shop.devices])
+            put_shop(db, shop)
+
+    def remove_shop(self, store: str, when: int) -> bool:
+        """As `Store.remove_shop`."""
+        with self._transaction() as db:
+            return db.execute("UPDATE store SET removed = ? WHERE id = ?", (when, store)).rowcount > 0
+
+    def put_items(self, items: Sequence[Item]) -> None:
+        """As `Store.put_items`."""
+        with self._transaction() as db:
+            put_items(db, items)
+
+    def put_deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        """As `Store.put_deliveries`."""
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO batch (store, sku, best_before, received, units) VALUES (?,?,?,?,?)",
+                           [(each.store, each.sku, each.best_before, each.received, each.units) for each in deliveries])
 
     def note_birth(self, device: str, birth: Birth, now: float) -> None:
         """As `Store.note_birth`."""

@@ -23,6 +23,7 @@ TOLD_RANGES = 100
 WHY = 500  # characters of a reason that are told
 MOST = 2**53  # as far as a counter goes, whatever a device says: SQLite's sums must not overflow
 COLUMNS = tuple(FLOW_UNITS)
+KEPT_CHANGES = 100_000
 NEAR = 64  # readings up to the mark whose newest time counts: a window's sums carry an earlier one
 _CLK = {None: 0, "ok": 1, "free": 2, "corrected": 3}
 
@@ -182,11 +183,24 @@ def _keep(db: sqlite3.Connection, arrival: Arrival, store: str, facts: Sequence[
         flow = flow_of(fact.name)
         if flow and isinstance(fact.value, float) and fact.sku:
             sums[fact.sku, window_of(fact.t), flow[1]] += fact.value
+    _add(db, store, sums)
+
+
+def _add(db: sqlite3.Connection, store: str, sums: dict[tuple[str, int, str], float]) -> None:
+    """Add to the sums of a store, and note under this transaction's revision which windows changed."""
+    if not sums:
+        return
+    (rev,) = db.execute("SELECT value + 1 FROM meta WHERE key = 'revision'").fetchone()
     for (sku, window, column), value in sums.items():
         assert column in COLUMNS  # noqa: S101  # the name goes into the statement
-        db.execute(f"INSERT INTO flow (store, sku, window, {column}) VALUES (?,?,?,?) ON CONFLICT "  # noqa: S608
-                   f"(store, sku, window) DO UPDATE SET {column} = {column} + excluded.{column}",
-                   (store, sku, window, value))
+        db.execute(f"INSERT INTO flow (store, sku, window, {column}, rev) VALUES (?,?,?,?,?) ON CONFLICT "  # noqa: S608
+                   f"(store, sku, window) DO UPDATE SET {column} = {column} + excluded.{column}, rev = excluded.rev",
+                   (store, sku, window, value, rev))
+    windows = [window for _, window, _ in sums]
+    db.execute("INSERT INTO change (rev, store, first, last) VALUES (?,?,?,?) ON CONFLICT (rev, store) DO UPDATE SET "
+               "first = min(first, excluded.first), last = max(last, excluded.last)",
+               (rev, store, min(windows), max(windows)))
+    db.execute("DELETE FROM change WHERE rev < ?", (rev - KEPT_CHANGES,))
 
 
 def _keep_losses(db: sqlite3.Connection, arrival: Arrival, facts: Sequence[tuple[int, Fact]]) -> int:

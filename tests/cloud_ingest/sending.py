@@ -18,7 +18,8 @@ NOW = 1_800_000_000.0
 ST = "a" * 32
 SKU = "4006381333931"
 SHOP = Shop("store-1", "Corner", 52.5, 13.4, "UTC", ("shop-1", "shop-2"), ("9", "8", "7", "6", "5"))
-PASSING = {"device": {"last_seen"}, "quarantine": {"id", "hash", "payload", "count", "first_t", "last_t"}}
+PASSING = {"device": {"last_seen"}, "quarantine": {"id", "hash", "payload", "count", "first_t", "last_t"},
+           "flow": {"rev"}}
 """Columns that tell when, how often and how wrapped something came, not what it was."""
 
 
@@ -60,7 +61,8 @@ def rows(path: Path, sql: str) -> list[Any]:
 
 def dump(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Every table but the revision, without the passing columns."""
-    tables = [name for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'meta'")]
+    tables = [name for (name,) in rows(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN "
+                                             "('meta', 'change')")]
     kept = {table: [row[1] for row in rows(path, f"PRAGMA table_info({table})") if row[1] not in PASSING.get(table, ())]
             for table in tables}
     return {table: sorted(rows(path, f"SELECT {', '.join(columns)} FROM {table}"), key=repr)

@@ -15,15 +15,16 @@ import pytest
 
 from cloud_ingest import http
 from cloud_ingest.http import Server
+from cloud_ingest.store.protocol import Item
 from edge.errors import ConfigError
-from tests.cloud_ingest.feeding import CELL, COLA, MILK, T0, Cloud
+from tests.cloud_ingest.feeding import CELL, COLA, FAR, MILK, T0, Cloud
 
 
 @pytest.fixture
 def server(cloud: Cloud) -> Iterator[Server]:
     cloud.send("shop-a", COLA, T0, sold=3.0, in_stock=450.0, observed=900.0)
     cloud.send("shop-a", MILK, T0, sold=0.0, in_stock=0.0, observed=900.0)
-    made = http.start(cloud.path, "127.0.0.1", 0)
+    made = http.start(cloud.path, "127.0.0.1", 0, "operator")
     yield made
     made.stop()
 
@@ -44,6 +45,76 @@ def test_the_feed_comes_in_every_format(client: httpx.Client) -> None:
     data = client.get("/v1/feed", params={"format": "parquet", "window": "1h", "resolution": 9}).content
     assert pq.read_table(io.BytesIO(data)).num_rows == 2
     assert client.get("/v1/feed", params={"since": "2026-03-03"}).json() == []
+
+
+def test_pages_follow_each_other_and_hold_each_row_once(client: httpx.Client, cloud: Cloud) -> None:
+    for quarter in range(1, 5):
+        cloud.send("shop-c", COLA, T0 + 900 * quarter, sold=1.0)
+    asked = {"limit": "2", "resolution": "9"}
+    whole = client.get("/v1/feed", params={"resolution": 9}).json()
+    answer = client.get("/v1/feed", params=asked)
+    pages = [answer.json()]
+    while "next" in answer.links:
+        answer = client.get(answer.links["next"]["url"])
+        pages.append(answer.json())
+    assert [len(page) for page in pages] == [2, 2, 2, 0]
+    assert [row for page in pages for row in page] == whole
+    wrong = client.get("/v1/feed", params={"after": "x", **asked})
+    assert "is no cursor" in wrong.json()["detail"]
+    cursor = httpx.URL(client.get("/v1/feed", params=asked).links["next"]["url"]).params["after"]
+    other = client.get("/v1/feed", params={"after": cursor, "resolution": "8"})
+    assert (other.status_code, "another question" in other.json()["detail"]) == (422, True)
+
+
+def test_an_answer_that_has_not_changed_is_not_sent_again(client: httpx.Client, cloud: Cloud) -> None:
+    first = client.get("/v1/feed")
+    again = client.get("/v1/feed", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/v1/feed?window=1h", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+    cloud.send("shop-c", COLA, T0, sold=1.0)
+    assert client.get("/v1/feed", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+
+
+def test_filters_by_area_sku_and_category(client: httpx.Client, cloud: Cloud) -> None:
+    cloud.send("shop-c", COLA, T0, sold=1.0)
+    cloud.store.put_items([Item(MILK, "Milk 1 l", "dairy", 1000, "ml", replaces=("old-milk",))])
+    cloud.send("shop-c", "old-milk", T0, sold=7.0)
+
+    def found(**params: object) -> set[tuple[str, str]]:
+        return {(row["cell"], row["sku"]) for row in client.get("/v1/feed", params=params).json()}  # type: ignore[arg-type]
+
+    assert found(bbox="13.41,52.53,13.43,52.55") == {(FAR, COLA), (FAR, MILK)}
+    assert found(polygon="13.37,52.51;13.39,52.51;13.38,52.53", sku=COLA) == {(CELL, COLA)}
+    assert found(cell=FAR, sku=[COLA, MILK]) == {(FAR, COLA), (FAR, MILK)}
+    assert found(category="dairy") == {(CELL, MILK), (FAR, MILK)}
+    assert found(sku="old-milk") == {(CELL, MILK), (FAR, MILK)}
+    assert found(cell="881f1d4881fffff") == set()
+    assert "no SKU in the catalogue" in client.get("/v1/feed", params={"category": "bread"}).text
+    assert [row["sold"] for row in client.get("/v1/feed", params={"store": "store-c", "sku": COLA}).json()] == [1.0]
+
+
+def test_a_public_server_gives_nothing_that_tells_of_a_shop(cloud: Cloud) -> None:
+    cloud.send("shop-a", COLA, T0, sold=3.0)
+    made = http.start(cloud.path, "127.0.0.1", 0)
+    try:
+        with httpx.Client(base_url=made.address, timeout=10, trust_env=False) as reader:
+            answer = reader.get("/v1/feed")
+            assert (answer.json(), answer.headers["cornergrid-scope"]) == ([], "public")
+            for path in ("/v1/feed?scope=operator", "/v1/changes?scope=operator", "/v1/cells.geojson",
+                         "/v1/devices", "/v1/quarantine"):
+                refused = reader.get(path)
+                assert (path, refused.status_code, "--scope operator" in refused.text) == (path, 403, True)
+            assert reader.get("/v1/feed?store=store-a").status_code == 422
+            assert reader.get("/v1/health").json()["scope"] == "public"
+    finally:
+        made.stop()
+
+
+def test_the_schema_tells_meaning_and_units(client: httpx.Client) -> None:
+    told = client.get("/openapi.json").json()["components"]["schemas"]["FeedRow"]["properties"]
+    assert set(told) == set(client.get("/v1/schema").json())
+    assert "seconds" in told["window_s"]["description"]
+    assert all(each["description"] for each in told.values())
 
 
 @pytest.mark.parametrize("params", [{"window": "7m"}, {"resolution": "12"}, {"since": "x"}, {"format": "xml"}])
@@ -91,8 +162,20 @@ def test_a_change_is_told_while_the_stream_is_open(client: httpx.Client, cloud: 
         assert int(next(lines).removeprefix("data: ")) == first + 1
 
 
+def test_a_client_that_comes_back_hears_what_it_missed(client: httpx.Client, cloud: Cloud) -> None:
+    before = client.get("/v1/health").json()["revision"]
+    cloud.send("shop-c", COLA, T0 - 900, sold=1.0)
+    cloud.send("shop-c", COLA, T0, sold=1.0)
+    with client.stream("GET", "/v1/changes", headers={"Last-Event-ID": str(before)}) as stream:
+        lines = iter(stream.iter_lines())
+        assert next(line for line in lines if line.startswith("id: ")) == f"id: {before + 2}"
+        assert next(line for line in lines if line == "event: change")
+        change = json.loads(next(lines).removeprefix("data: "))
+    assert change == {"revision": before + 2, "first": T0 - 900, "last": T0, "cells": [FAR]}
+
+
 def test_stop_ends_open_streams_and_frees_the_port(cloud: Cloud) -> None:
-    made = http.start(cloud.path, "127.0.0.1", 0)
+    made = http.start(cloud.path, "127.0.0.1", 0, "operator")
     port = int(made.address.rpartition(":")[2])
     ended, opened = threading.Event(), threading.Event()
 

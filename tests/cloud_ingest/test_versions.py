@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_ingest.feed import read_feed
+from cloud_ingest.feed import Query, read_feed
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.store.versions import connect
 from cloud_ingest.watch import read_fleet
@@ -90,7 +90,7 @@ def test_a_file_of_version_1_goes_on_and_is_like_a_new_one(old: Path, tmp_path: 
     store = SqliteStore(old)
     open_store(tmp_path / "new.db").close()
     assert layout(old) == layout(tmp_path / "new.db")
-    assert rows(old, "SELECT value FROM meta WHERE key = 'version'") == [(2,)]
+    assert rows(old, "SELECT value FROM meta WHERE key = 'version'") == [(3,)]
     assert rows(old, "SELECT complete_to FROM progress ORDER BY device") == [(NOW - 50,), (None,)]
     told = take(store, batch([sold(1), sold(2), sold(4)], 2))[ST]
     assert (told.committed, told.refused, told.t) == (4, 1, NOW)
@@ -112,7 +112,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(old: Path) -> None:
 
 
 def test_a_reader_says_how_an_older_file_is_brought_up_to_date(old: Path) -> None:
-    for read in (read_feed, read_fleet):
+    for read in (lambda path: read_feed(Query(path)), read_fleet):
         with pytest.raises(StoreError, match=r"is version 1, .*cornergrid-cloud run"):
             read(old)
 
@@ -134,4 +134,4 @@ def test_workers_that_start_together_make_one_database(kind: str, old: Path, tmp
         worker.join(30)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert rows(path, "PRAGMA journal_mode") == [("wal",)]
-    assert rows(path, "SELECT value FROM meta WHERE key = 'version'") == [(2,)]
+    assert rows(path, "SELECT value FROM meta WHERE key = 'version'") == [(3,)]

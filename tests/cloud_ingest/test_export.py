@@ -1,0 +1,154 @@
+"""The ways out that are files and messages: an export folder, retained MQTT, and the catalogue beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import paho.mqtt.client as mqtt
+import pyarrow.dataset as ds
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from typer.testing import CliRunner
+
+from cloud_ingest.__main__ import app
+from cloud_ingest.catalogue import is_gtin
+from cloud_ingest.release import release
+from edge.errors import ConfigError
+from tests.cloud_ingest.devices import Listening
+from tests.cloud_ingest.town import DAY, MIDNIGHT, REGION, Town, quarters
+
+COLA = "4000417025005"
+AT = MIDNIGHT + 8 * 3600
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    made = Town(tmp_path / "cloud.db", quarters(2, [6, 7]))
+    made.send((f"s{shop}", COLA, AT + day * DAY, {"sold": 2.0, "in_stock": 900.0, "observed": 900.0})
+              for shop in range(13) for day in (0, 1))
+    release(made.path, MIDNIGHT + 3 * DAY)
+    yield made
+    made.store.close()
+
+
+def exported(town: Town, folder: Path, *options: str) -> dict[str, int]:
+    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(folder), "--json", *options])
+    assert result.exception is None, result.exception
+    return dict(json.loads(result.stdout))
+
+
+def test_the_folder_reads_as_one_table(town: Town, tmp_path: Path) -> None:
+    done = exported(town, tmp_path / "out")
+    table = ds.dataset(tmp_path / "out", partitioning="hive", exclude_invalid_files=True).to_table()
+    assert (done["days"], done["rows"]) == (2, table.num_rows)
+    with duckdb.connect() as duck:
+        found = duck.execute("SELECT date, resolution, sum(sold) FROM read_parquet(?, hive_partitioning = true) "
+                             "WHERE \"window\" = '1d' AND resolution IN (5, 7) GROUP BY ALL ORDER BY ALL",
+                             [f"{tmp_path}/out/window=*/resolution=*/date=*/rows.parquet"]).fetchall()
+    assert [(str(date), level, sold) for date, level, sold in found] == [
+        (day, level, 26.0) for day in ("2026-03-02", "2026-03-03") for level in (5, 7)]
+    assert "| sold | Units" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_only_days_that_changed_are_written_again(town: Town, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    exported(town, out, "--window", "1d")
+    assert exported(town, out, "--window", "1d")["days"] == 0
+    files = {file: file.stat().st_mtime_ns for file in out.rglob("rows.parquet")}
+    town.send((f"s{shop}", COLA, AT + 900, {"sold": 1.0}) for shop in range(6))
+    release(town.path, MIDNIGHT + 3 * DAY)
+    assert exported(town, out, "--window", "1d")["days"] == 1
+    changed = {file.parent.name for file, then in files.items() if file.stat().st_mtime_ns != then}
+    assert changed == {"date=2026-03-02"}
+
+
+def test_an_export_on_a_schedule_publishes_by_itself_until_it_is_stopped(town: Town, tmp_path: Path) -> None:
+    town.send((f"s{shop}", COLA, AT + 2 * DAY, {"sold": 1.0}) for shop in range(13))
+    command = [sys.executable, "-m", "cloud_ingest", "feed", "export", "--db", str(town.path), "--out",
+               str(tmp_path / "out"), "--window", "1d", "--resolution", "5", "--every", "1d"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "3 days had changed: 3 rows in 3 files\n"
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_a_folder_holds_one_scope(town: Town, tmp_path: Path) -> None:
+    exported(town, tmp_path / "out")
+    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(tmp_path / "out"), "--scope", "operator"])
+    assert isinstance(result.exception, ConfigError)
+    assert "a folder of its own" in str(result.exception)
+    assert exported(town, tmp_path / "own", "--scope", "operator", "--resolution", "9", "--window", "15m")["rows"] == 4
+    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(tmp_path / "x"), "--window", "7h"])
+    assert "does not divide a day" in str(result.exception)
+
+
+def test_each_cell_has_its_newest_window_as_a_retained_message(town: Town, broker: Listening) -> None:
+    at = f"127.0.0.1:{broker.port}"
+    told = run(app, ["feed", "mqtt", "--db", str(town.path), "--broker", at, "--resolution", "5"])
+    assert told.stdout == "1 cells under cg/v1/feed/1d; 0 cleared\n", told.exception
+    assert set(retained(broker)) == {f"cg/v1/feed/1d/{REGION}"}
+    run(app, ["feed", "mqtt", "--db", str(town.path), "--broker", at, "--resolution", "7"])
+    found = retained(broker)
+    assert len(found) == 2
+    assert f"cg/v1/feed/1d/{REGION}" not in found
+    (row,), (other,) = (json.loads(payload) for payload in found.values())
+    assert {row["sold"], other["sold"]} == {12.0, 14.0}
+    assert {row["start"], other["start"]} == {MIDNIGHT + DAY}
+    nobody = run(app, ["feed", "mqtt", "--db", str(town.path), "--broker", "127.0.0.1:1"])
+    assert "start the broker" in str(nobody.exception)
+
+
+def retained(broker: Listening) -> dict[str, bytes]:
+    """The retained messages below the feed, told apart from what comes after by a message of our own."""
+    client, found, messages = mqtt.Client(CallbackAPIVersion.VERSION2), {}, queue.SimpleQueue[mqtt.MQTTMessage]()
+    client.on_message = lambda _client, _data, message: messages.put(message)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    client.subscribe([("cg/v1/feed/#", 1), ("end", 1)])
+    client.publish("end", b"", 1)
+    while (message := messages.get(timeout=20)).topic != "end":
+        found[message.topic] = bytes(message.payload)
+    client.disconnect()
+    client.loop_stop()
+    return found
+
+
+def test_the_catalogue_comes_and_goes_as_csv(town: Town, tmp_path: Path) -> None:
+    file = tmp_path / "skus.csv"
+    file.write_text("sku,name,category,amount,unit,launched,most_celsius,replaces\n"
+                    f"{COLA},Cola 0.5 l,drinks,500,ml,2026-03-01,,old-cola older-cola\nmilk,,dairy,,,,8,\n")
+    assert run(app, ["catalogue", "load", str(file), "--db", str(town.path)]).stdout == "2 SKUs are in the catalogue\n"
+    listed = list(csv.reader(io.StringIO(run(app, ["catalogue", "list", "--db", str(town.path)]).stdout)))
+    assert listed[1] == [COLA, "Cola 0.5 l", "drinks", "500", "ml", "1772323200", ""]
+    delivered = tmp_path / "delivered.csv"
+    delivered.write_text("store,sku,best_before,received,units\ns1,milk,2026-03-09,2026-03-01T06:30,24\n")
+    assert run(app, ["catalogue", "deliveries", str(delivered), "--db", str(town.path)]).exit_code == 0
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("name\nx\n", "line 1: has no column sku"), ("sku,price\nx,1\n", "unknown column price"),
+    ("sku,unit\nx,litre\n", "line 2: unit 'litre' is none of g, ml, piece"), ("sku,amount\nx,many\n", "is no number"),
+    ("sku,launched\nx,soon\n", "is no date"), ("sku\n4000417025006\n", "last digit is wrong"),
+    ("sku\na b\n", "is no SKU"), ("sku,replaces\na,a\n", "replaces itself"), ("", "line 1: has no column sku"),
+])
+def test_a_fault_in_a_catalogue_names_its_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "skus.csv").write_text(text)
+    result = run(app, ["catalogue", "load", str(tmp_path / "skus.csv"), "--db", str(tmp_path / "cloud.db")])
+    assert isinstance(result.exception, ConfigError)
+    assert told in str(result.exception)
+    assert not (tmp_path / "cloud.db").exists()
+
+
+def test_gtins_are_told_by_their_last_digit() -> None:
+    told = [is_gtin(sku) for sku in ("4006381333931", "96385074", "4006381333932", "milk")]
+    assert told == [True, True, False, False]
