@@ -10,7 +10,8 @@ import msgspec
 
 from edge.errors import ModelError
 
-MAKE = "make one with `python -m edge.vision.training evaluate`"
+MAKE = "make one with `cornergrid-edge vision card`"
+PRODUCT, GAP = "product", "gap"
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Size = Annotated[int, msgspec.Meta(ge=32, le=4096, multiple_of=32)]
 Stride = Annotated[int, msgspec.Meta(ge=1, le=128)]
@@ -44,28 +45,50 @@ class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The JSON beside a model, `NAME.card.json` beside `NAME.onnx`."""
+    """The JSON beside a model, `NAME.card.json` beside `NAME.onnx`.
 
-    card: Literal["cornergrid.model/1"] = "cornergrid.model/1"
+    Attributes:
+        kind: fp32, or int8 made after training.
+        crops: rendered crops seen in training.
+        input: width and height of the input in pixels.
+        distances: where a box side may lie, in strides from its cell's middle (`boxes.decode`).
+        thresholds: the score that counts, per class.
+        chosen_on: what the thresholds were chosen on, per class; never on what judges.
+        figures: per source of photos and class.
+        speed: per number of threads.
+    """
+
+    card: Literal["cornergrid.model/2"] = "cornergrid.model/2"
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    kind: Literal["fp32", "int8"]
     licence: str
     data: tuple[Source, ...]
     seed: int
     crops: int
     input: tuple[Size, Size]
     strides: Annotated[tuple[Stride, ...], msgspec.Meta(min_length=1)]
+    distances: Annotated[tuple[float, ...], msgspec.Meta(min_length=2)]
     classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    threshold: Share
+    thresholds: dict[str, Share]
+    chosen_on: dict[str, str] = {}
     nms_iou: Share
     max_detections: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-    val: Accuracy | None = None
-    test: Accuracy | None = None
-    speed: Speed | None = None
+    figures: dict[str, dict[str, Accuracy]] = {}
+    speed: tuple[Speed, ...] = ()
+
+    def __post_init__(self) -> None:
+        if set(self.thresholds) != set(self.classes):
+            raise ValueError(f"thresholds are for {sorted(self.thresholds)}, classes are {sorted(self.classes)}")
 
 
 def card_path(model: Path) -> Path:
     """Where a model's card lies."""
     return model.with_suffix(".card.json")
+
+
+def encode_card(card: Card) -> bytes:
+    """The card as it is written, for people and scripts."""
+    return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
 
 
 def read_model(model: Path) -> tuple[bytes, Card]:

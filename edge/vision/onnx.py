@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
+import numpy as np
 import onnxruntime
 
 from edge.errors import ModelError
 from edge.vision.boxes import decode, letterbox, suppress, to_frame
-from edge.vision.card import MAKE, Card, read_model
+from edge.vision.card import MAKE, PRODUCT, Card, read_model
 from edge.vision.detector import Detections, Floats, Image
 
 DEFAULT_MODEL = Path(__file__).parent / "models" / "shelf.onnx"
+Threshold = float | Mapping[str, float] | None
+_NEVER = 1.0
 
 
 def _session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
@@ -30,16 +33,23 @@ def _session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 class OnnxDetector:
-    """A detector whose bytes its card has vouched for."""
+    """A detector whose bytes its card has vouched for.
 
-    def __init__(self, data: bytes, card: Card, threads: int = 1, threshold: float | None = None) -> None:
+    `threshold` overrides the card's: one score for goods, or scores by class.
+    """
+
+    def __init__(self, data: bytes, card: Card, threads: int = 1, threshold: Threshold = None) -> None:
         self.card = card
-        self.threshold = card.threshold if threshold is None else threshold
+        own = {PRODUCT: threshold} if isinstance(threshold, float | int) else threshold or {}
+        self.thresholds = tuple({**card.thresholds, **own}[name] for name in card.classes)
+        self._products = tuple(
+            score if name == PRODUCT else _NEVER for name, score in zip(card.classes, self.thresholds, strict=True)
+        )
         self._session = _session(data, threads)
         self._input = self._session.get_inputs()[0].name
 
     @classmethod
-    def load(cls, model: Path = DEFAULT_MODEL, threads: int = 1, threshold: float | None = None) -> OnnxDetector:
+    def load(cls, model: Path = DEFAULT_MODEL, threads: int = 1, threshold: Threshold = None) -> OnnxDetector:
         """The detector in `model`; `threshold` overrides the card's, which was chosen for supermarket photos.
 
         Raises:
@@ -54,19 +64,29 @@ class OnnxDetector:
                 onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
                 onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented) as error:  # fmt: skip
             raise ModelError(str(model), f"not a model for ONNX Runtime: {error}", MAKE) from error
-        shape, wanted = detector._session.get_inputs()[0].shape, [1, 3, card.input[1], card.input[0]]
-        if shape != wanted or len(detector._session.get_outputs()) != len(card.strides):
-            raise ModelError(str(model), f"its input is {shape}, its card says {wanted}", MAKE)
+        given = detector._session.get_inputs()[0]
+        wanted = [1, card.input[1], card.input[0], 4]
+        if given.shape != wanted or given.type != "tensor(uint8)":
+            raise ModelError(str(model), f"its input is {given.type} {given.shape}, its card says {wanted}", MAKE)
+        maps = [output.shape[1] for output in detector._session.get_outputs()]
+        if maps != [len(card.classes) + 4 * len(card.distances)] * len(card.strides):
+            raise ModelError(str(model), f"its maps have {maps} channels, its card tells of others", MAKE)
         return detector
 
     def infer(self, canvas: Image) -> list[Floats]:
-        """Raw maps (classes + 4, h, w), one per stride, of a letterboxed BGR frame."""
-        blob = cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True)
-        return [output[0] for output in self._session.run(None, {self._input: blob})]
+        """Raw maps (classes + 4 x bins, h, w), one per stride, of a letterboxed frame (h, w, 4)."""
+        return [np.asarray(output[0], np.float32) for output in self._session.run(None, {self._input: canvas[None]})]
 
     def detect(self, frame: Image) -> Detections:
         """The goods in a BGR frame, uint8 (h, w, 3), at or above the card's threshold."""
+        return self._look(frame, self._products)
+
+    def detect_all(self, frame: Image) -> Detections:
+        """Goods and gaps; `classes` says which is which."""
+        return self._look(frame, self.thresholds)
+
+    def _look(self, frame: Image, thresholds: tuple[float, ...]) -> Detections:
         canvas, fit = letterbox(frame, *self.card.input)
-        found = decode(self.infer(canvas), self.card.strides, self.threshold)
+        found = decode(self.infer(canvas), self.card.strides, thresholds, self.card.distances)
         kept = suppress(found, self.card.nms_iou, self.card.max_detections)
         return to_frame(kept, fit, frame.shape[1], frame.shape[0], self.card.classes)

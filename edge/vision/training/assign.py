@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edge.vision.training.data import Batch
+from edge.vision.training.network import DISTANCES, flatten, grid
+
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union of every box of a (n, 4) with every box of b (m, 4): (n, m)."""
@@ -14,6 +17,15 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
     shared = (high - low).clamp(min=0).prod(-1)
     areas = (a[:, 2:] - a[:, :2]).prod(-1)[:, None] + (b[:, 2:] - b[:, :2]).prod(-1)[None]
     return shared / (areas - shared + 1e-6)
+
+
+LEAST_CELLS = 32
+
+
+def paired_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of boxes paired by row, (n,)."""
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(-1)
+    return shared / ((a[:, 2:] - a[:, :2]).prod(-1) + (b[:, 2:] - b[:, :2]).prod(-1) - shared + 1e-6)
 
 
 def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -28,44 +40,66 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
 def assign(logits: Tensor, boxes: Tensor, targets: Tensor, centres: Tensor, strides: Tensor) -> tuple[Tensor, Tensor]:
     """For one picture: the cells that answer (k,) and the row of `targets` each answers for (k,).
 
-    A box gets as many cells as the sum of its ten best overlaps, the cheapest ones by class and overlap
-    among those near its middle; a cell that two boxes want goes to the one it fits best.
+    `logits` (n, m) are each cell's for each target's class. A box gets as many cells as the sum of its
+    ten best overlaps, the cheapest ones by class and overlap among those near its middle; a cell that
+    two boxes want goes to the one it fits best.
     """
-    nothing = torch.zeros(0, dtype=torch.long)
+    nothing = torch.zeros(0, dtype=torch.long, device=boxes.device)
     if not len(targets):
         return nothing, nothing
     middle = (targets[:, None, :2] + targets[:, None, 2:]) / 2
     reach = ((targets[:, None, 2:] - targets[:, None, :2]) * 0.25).clamp(max=32.0)
     reach = torch.maximum(reach, 0.8 * strides[None, :, None])
     near = ((centres[None] - middle).abs() < reach).all(-1)
-    iou = pairwise_iou(targets, boxes)
-    cost = functional.softplus(-logits[None, :, 0]) - 3 * torch.log(iou + 1e-6) + 1e5 * ~near
+    # Most cells are near nothing: leave them out before the costly part.
+    some = near.any(0).nonzero()[:, 0]
+    near = near[:, some]
+    iou = pairwise_iou(targets, boxes[some])
+    cost = functional.softplus(-logits[some].T) - 3 * torch.log(iou + 1e-6) + 1e5 * ~near
     number = min(10, cost.shape[1])
     wanted = iou.mul(near).topk(number, 1).values.sum(1).int().clamp(min=1)
     cheapest = cost.topk(number, 1, largest=False).indices
     taken = torch.zeros_like(near)
-    taken.scatter_(1, cheapest, torch.arange(number)[None] < wanted[:, None])
+    taken.scatter_(1, cheapest, torch.arange(number, device=boxes.device)[None] < wanted[:, None])
     taken &= near
     owner = torch.where(taken, cost, torch.inf).argmin(0)
     cells = taken.any(0).nonzero()[:, 0]
-    return cells, owner[cells]
+    return some[cells], owner[cells]
 
 
-def detection_loss(logits: Tensor, boxes: Tensor, targets: list[Tensor], places: Tensor, strides: Tensor) -> Tensor:
-    """Quality focal loss (Li et al. 2020) on the class, twice GIoU on the boxes, per assigned cell."""
-    centres = places + strides[:, None] / 2
+def distribution_loss(sides: Tensor, boxes: Tensor, centres: Tensor, strides: Tensor) -> Tensor:
+    """Distribution focal loss (Li et al. 2020) of sides (k, 4, BINS) against boxes (k, 4), per row (k,)."""
+    scale = torch.tensor(DISTANCES, device=sides.device)
+    wanted = torch.cat((centres - boxes[:, :2], boxes[:, 2:] - centres), 1) / strides[:, None]
+    wanted = wanted.clamp(0, DISTANCES[-1] - 1e-3)
+    right = torch.searchsorted(scale, wanted.contiguous(), right=True)
+    left = right - 1
+    share = (wanted - scale[left]) / (scale[right] - scale[left])
+    logs = sides.log_softmax(-1)
+    both = logs.gather(2, left[..., None])[..., 0] * (1 - share) + logs.gather(2, right[..., None])[..., 0] * share
+    return -both.mean(1)
+
+
+def detection_loss(maps: tuple[Tensor, ...], classes: int, batch: Batch) -> Tensor:
+    """Quality focal loss on the class; twice GIoU and half the distribution loss on the boxes; per assigned cell.
+
+    Where a picture's labels do not speak of a class, its scores there are not judged.
+    """
+    logits, boxes, sides = flatten(maps, classes)
+    centres, strides = grid(maps)
     quality = torch.zeros_like(logits)
     overlap, cells_total = logits.new_zeros(()), 0
-    for i, wanted in enumerate(targets):
-        cells, rows = assign(logits[i].detach(), boxes[i].detach(), wanted, centres, strides)
+    for i, (wanted, kinds) in enumerate(zip(batch.boxes, batch.classes, strict=True)):
+        cells, rows = assign(logits[i].detach()[:, kinds], boxes[i].detach(), wanted, centres, strides)
         if not len(cells):
             continue
         giou = generalised_iou(boxes[i, cells], wanted[rows])
-        overlap = overlap + (1 - giou).sum()
+        spread = distribution_loss(sides[i, cells], wanted[rows], centres[cells], strides[cells])
+        overlap = overlap + (2 * (1 - giou) + 0.5 * spread).sum()
         with torch.no_grad():
-            fit = pairwise_iou(boxes[i, cells].detach(), wanted).gather(1, rows[:, None])[:, 0]
-            quality[i, cells, 0] = fit.clamp(min=0.05)
+            quality[i, cells, kinds[rows]] = paired_iou(boxes[i, cells], wanted[rows]).clamp(min=0.05)
         cells_total += len(cells)
-    weight = (quality - logits.sigmoid()).abs().pow(2)
-    scores = (functional.binary_cross_entropy_with_logits(logits, quality, reduction="none") * weight.detach()).sum()
-    return (scores + 2 * overlap) / max(cells_total, 1)
+    weight = (quality - logits.sigmoid()).abs().pow(2).detach() * batch.known[:, None, :]
+    scores = (functional.binary_cross_entropy_with_logits(logits, quality, reduction="none") * weight).sum()
+    # A batch of nearly empty pictures must not weigh a hundred times as much as a full one.
+    return (scores + overlap) / max(cells_total, LEAST_CELLS * len(logits))

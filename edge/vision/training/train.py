@@ -8,18 +8,25 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 import torch
 from torch.utils.data import DataLoader
 
 from edge.clock import Clock, every
+from edge.errors import ModelError
+from edge.vision.card import Source
 from edge.vision.training.assign import detection_loss
 from edge.vision.training.data import CROPS_PER_SCENE, Batch, Crops, collate
-from edge.vision.training.network import ShelfNet, flatten, grid
+from edge.vision.training.frozen import Frozen
+from edge.vision.training.labels import Labelled
+from edge.vision.training.network import ShelfNet
+from edge.vision.training.weights import load_weights
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +37,7 @@ class Plan:
 
     crops: int
     seed: int = 0
-    batch: int = 16
+    batch: int = 8
     rate: float = 1.5e-3
     backbone_rate: float = 0.3
     decay: float = 0.02
@@ -38,19 +45,43 @@ class Plan:
     checkpoint_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run learns from besides its renderer.
+
+    Attributes:
+        pictures: a folder with cutouts/ and packages/ to put on rendered shelves.
+        photos: labelled photos; half of the crops are cut from them.
+        start: weights to go on from instead of ImageNet's (`NAME.npz` beside a model).
+        sources: where all this comes from, for the card.
+    """
+
+    pictures: Path | None = None
+    photos: Sequence[Labelled] = ()
+    start: Path | None = None
+    sources: tuple[Source, ...] = ()
+
+
 class Training:
     """A network, its moving average and its optimiser, somewhere along a plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, start: Path | None = None, sources: tuple[Source, ...] = ()) -> None:
         torch.manual_seed(plan.seed)
         torch.set_num_threads(plan.threads)
         self.plan = plan
+        self.sources = sources
         self.seen = 0
         self.net = ShelfNet()
         # fp32 in channels_last: the fast way for depthwise convolutions on a CPU.
         self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.net.backbone.load_imagenet()
+        if start is None:
+            self.net.backbone.load_imagenet()
+        else:
+            self.net.load_state_dict(load_weights(start))
         self.net.freeze()
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.net.to(self.device)
+        self.first = self._first()
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         slow = [p for p in self.net.backbone.parameters() if p.requires_grad]
         fast = [p for name, p in self.net.named_parameters() if not name.startswith("backbone")]
@@ -59,6 +90,12 @@ class Training:
             lr=plan.rate,
             weight_decay=plan.decay,
         )
+
+    def _first(self) -> Callable[[Any], Any]:
+        """What makes the features that are not trained."""
+        if self.device.type == "cpu":
+            return Frozen(self.net.backbone, self.plan.threads)
+        return torch.no_grad()(self.net.backbone.first)
 
     def rate(self) -> float:
         """Warm-up over 640 crops, then a cosine down to a fiftieth."""
@@ -69,12 +106,12 @@ class Training:
 
     def step(self, batch: Batch) -> float:
         """Learn from one batch; the loss."""
+        batch = batch.to(self.device)
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["scale"]
-        maps = self.net(batch.images.contiguous(memory_format=torch.channels_last))
-        logits, boxes = flatten(maps, self.net.classes)
-        loss = detection_loss(logits, boxes, batch.boxes, *grid(maps))
+        maps = self.net.answer(*self.first(batch.images))
+        loss = detection_loss(maps, self.net.classes, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
@@ -97,6 +134,7 @@ class Training:
         state: dict[str, Any] = {
             "plan": asdict(self.plan),
             "seen": self.seen,
+            "sources": msgspec.json.encode(self.sources).decode(),
             "net": self.net.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -105,30 +143,47 @@ class Training:
         os.replace(part, path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.seen = state["seen"]
-        self.net.load_state_dict(state["net"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        """Go on from a checkpoint.
+
+        Raises:
+            ModelError: the file is no checkpoint of this network.
+        """
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            self.net.load_state_dict(state["net"])
+            self.average.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.seen = state["seen"]
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            wrong = f"no checkpoint of this network: {str(error).splitlines()[0]}"
+            raise ModelError(str(path), wrong, "name another --checkpoint, or remove it to begin again") from error
 
 
-def train(plan: Plan, checkpoint: Path, clock: Clock) -> Training:
+Report = Callable[[int, float, float], None]
+"""Told crops seen, loss and crops a second after each step."""
+
+
+def train(plan: Plan, checkpoint: Path, clock: Clock, material: Material, report: Report) -> Training:
     """Train until `plan.crops` crops were seen, from the checkpoint where there is one."""
-    training = Training(plan)
+    training = Training(plan, material.start, material.sources)
     if checkpoint.exists():
         training.resume(checkpoint)
         log.info("training_resumed", checkpoint=str(checkpoint), crops=training.seen)
-    crops = Crops(plan.seed, training.seen // CROPS_PER_SCENE)
-    batches = DataLoader(crops, plan.batch, collate_fn=collate, num_workers=1, prefetch_factor=3)
+    if training.seen >= plan.crops:
+        return training
+    # A CPU trains no faster than one worker renders; a GPU does.
+    workers = 1 if training.device.type == "cpu" else max(1, min(12, (os.cpu_count() or 2) - 1))
+    crops = Crops(plan.seed, training.seen // CROPS_PER_SCENE, material.pictures, material.photos)
+    batches = DataLoader(crops, plan.batch, collate_fn=collate, num_workers=workers, prefetch_factor=3)
     started, before = clock.monotonic(), training.seen
     due, recent = every(clock, plan.checkpoint_s), 0.0
     for batch in batches:
         recent = 0.95 * recent + 0.05 * training.step(batch) if recent else training.step(batch)
         done = training.seen >= plan.crops
+        pace = (training.seen - before) / max(clock.monotonic() - started, 1e-6)
+        report(training.seen, recent, pace)
         if due() or done:
             training.save(checkpoint)
-            pace = (training.seen - before) / max(clock.monotonic() - started, 1e-6)
             log.info("trained", crops=training.seen, of=plan.crops, loss=round(recent, 3), crops_per_s=round(pace, 2))
         if done:
             break

@@ -48,28 +48,37 @@ def test_suppress_is_the_greedy_rule(seed: int, n: int) -> None:
 
 
 @given(seeds, st.integers(1, 30), st.integers(1, 5))
-def test_suppress_keeps_the_best_of_too_many(seed: int, n: int, at_most: int) -> None:
+def test_suppress_keeps_the_best_of_too_many_of_each_class(seed: int, n: int, at_most: int) -> None:
     everything = suppress(_some(seed, n), 0.5, 300)
     few = suppress(_some(seed, n), 0.5, at_most)
-    np.testing.assert_array_equal(few.scores, everything.scores[:at_most])
+    for kind in (0, 1):
+        np.testing.assert_array_equal(
+            few.scores[few.classes == kind], everything.scores[everything.classes == kind][:at_most]
+        )
+    assert (np.diff(few.scores) <= 0).all()
 
 
-@given(seeds, st.floats(0.02, 0.98))
-def test_decode_is_the_formula(seed: int, threshold: float) -> None:
+DISTANCES = (0.0, 1.0, 3.0, 8.0)
+
+
+@given(seeds, st.floats(0.02, 0.98), st.floats(0.02, 0.98))
+def test_decode_is_the_formula(seed: int, first: float, second: float) -> None:
     rng = np.random.default_rng(seed)
-    maps = [rng.normal(0, 2, (6, 3, 4)).astype(np.float32), rng.normal(0, 2, (6, 2, 2)).astype(np.float32)]
+    maps = [rng.normal(0, 2, (18, 3, 4)).astype(np.float32), rng.normal(0, 2, (18, 2, 2)).astype(np.float32)]
     wanted = []
     for level, stride in zip(maps, (8, 16), strict=True):
-        for y in range(level.shape[1]):
-            for x in range(level.shape[2]):
-                *logits, dx, dy, w, h = (float(v) for v in level[:, y, x])
-                score = 1 / (1 + math.exp(-max(logits)))
-                half_w, half_h = (math.exp(min(max(v, -4), 5)) * stride / 2 for v in (w, h))
-                cx, cy = (x + dx) * stride, (y + dy) * stride
-                if score >= threshold:
-                    box = (cx - half_w, cy - half_h, cx + half_w, cy + half_h)
-                    wanted.append((*box, score, logits.index(max(logits))))
-    found = decode(maps, (8, 16), threshold)
+        for kind, y, x in np.ndindex(2, *level.shape[1:]):
+            score = 1 / (1 + math.exp(-float(level[kind, y, x])))
+            if score < (first, second)[kind]:
+                continue
+            sides = []
+            for logits in level[2:, y, x].reshape(4, 4).tolist():
+                shares = [math.exp(logit) for logit in logits]
+                mean = sum(share * far for share, far in zip(shares, DISTANCES, strict=True)) / sum(shares)
+                sides.append(mean * stride)
+            cx, cy = (x + 0.5) * stride, (y + 0.5) * stride
+            wanted.append((cx - sides[0], cy - sides[1], cx + sides[2], cy + sides[3], score, kind))
+    found = decode(maps, (8, 16), (first, second), DISTANCES)
     assert len(found) == len(wanted)
     expected = np.array(wanted, np.float64).reshape(-1, 6)
     np.testing.assert_allclose(found.boxes, expected[:, :4], rtol=1e-4, atol=1e-3)
@@ -77,11 +86,13 @@ def test_decode_is_the_formula(seed: int, threshold: float) -> None:
     np.testing.assert_array_equal(found.classes, expected[:, 5])
 
 
-def test_decode_survives_maps_that_overflow() -> None:
-    wild = np.full((5, 2, 2), 1e4, np.float32)
-    found = decode([wild], (8,), 0.5)
+@pytest.mark.parametrize("level", [1e4, -1e4])
+def test_decode_survives_maps_that_overflow(level: float) -> None:
+    wild = np.full((17, 2, 2), level, np.float32)
+    wild[1] = 1e4
+    found = decode([wild], (8,), (0.5,), DISTANCES)
     assert np.isfinite(found.boxes).all()
-    assert (found.scores == 1).all()
+    assert np.isin(found.scores, (0, 1)).all()
 
 
 @given(st.integers(1, 700), st.integers(1, 700))
@@ -89,7 +100,7 @@ def test_decode_survives_maps_that_overflow() -> None:
 def test_a_box_comes_back_to_its_place_in_the_frame(w: int, h: int) -> None:
     frame = np.zeros((h, w, 3), np.uint8)
     canvas, fit = letterbox(frame, 640, 640)
-    assert canvas.shape == (640, 640, 3)
+    assert canvas.shape == (640, 640, 4)
     box = np.array(((0.25 * w, 0.25 * h, 0.75 * w, 0.75 * h),), np.float32)
     seen = box * fit.scale + (fit.left, fit.top, fit.left, fit.top)
     found = Detections(seen.astype(np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
@@ -107,5 +118,5 @@ def test_boxes_are_clipped_to_the_frame_and_those_outside_are_left_out() -> None
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_decode_at_the_ends_of_the_scale(threshold: float) -> None:
-    level = np.zeros((5, 2, 2), np.float32)
-    assert len(decode([level], (8,), threshold)) == (4 if threshold == 0 else 0)
+    level = np.zeros((17, 2, 2), np.float32)
+    assert len(decode([level], (8,), (threshold,), DISTANCES)) == (4 if threshold == 0 else 0)

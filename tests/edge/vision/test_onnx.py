@@ -15,11 +15,12 @@ from edge.errors import ModelError
 from edge.vision.card import Card, card_path, read_model
 from edge.vision.detector import Detections
 from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
-from edge.vision.training.render import Scene, photograph, render_shelf
+from edge.vision.training.evaluate import Drawn, rendered
 from edge.vision.training.score import overlaps
 
-# Measured on these six scenes, 635 boxes, at the card's threshold: .69 and .76; the bars stand a little lower.
-RECALL, PRECISION = 0.6, 0.65
+# Measured on the eight of these twelve scenes that hold at most 300 goods, 854 boxes, at the card's threshold:
+# .87 and .86; the bars stand lower, for a model that is trained anew.
+RECALL, PRECISION = 0.75, 0.75
 
 
 @pytest.fixture
@@ -58,11 +59,14 @@ def _not_onnx(model: Path) -> None:
         (lambda model: model.write_bytes(model.read_bytes()[:-1]), "SHA-256"),
         (_flip, "SHA-256"),
         (lambda model: card_path(model).write_bytes(b"\xff{"), "not a model card"),
-        (_edit(card="cornergrid.model/2"), "not a model card"),
+        (_edit(card="cornergrid.model/1"), "not a model card"),
         (_edit(thresold=0.3), "not a model card"),
-        (_edit(threshold=1.5), "not a model card"),
+        (_edit(thresholds={"product": 1.5, "gap": 0.3}), "not a model card"),
+        (_edit(thresholds={"product": 0.3}), "thresholds are for"),
+        (_edit(sha256="0"), "not a model card"),
+        (_edit(distances=[0, 1]), "its maps have"),
         (_edit(input=[320, 320]), "its input is"),
-        (_edit(strides=[8, 16, 32]), "its input is"),
+        (_edit(strides=[8, 16, 32]), "its maps have"),
         (_not_onnx, "not a model for ONNX Runtime"),
     ],
 )
@@ -79,33 +83,53 @@ def test_a_model_that_its_card_does_not_vouch_for_is_refused(
 def test_the_shipped_card_is_of_this_schema_and_small_enough() -> None:
     data, card = read_model(DEFAULT_MODEL)
     assert len(data) < 8_000_000
-    assert card.test is not None
-    assert card.test.photos == 51
+    assert card.figures["eval/test"]["product"].photos == 51
+    assert card.figures["eval/gap"]["gap"].photos == 61
+    assert card.chosen_on == {"product": "eval/val", "gap": "rendered"}
+    assert {source.licence for source in card.data if source.use.startswith("training")} <= {"Apache-2.0", "MIT"}
     assert msgspec.json.decode(msgspec.json.encode(card), type=Card) == card
 
 
-def _recall(scene: Scene, found: Detections) -> tuple[int, int]:
-    best = overlaps(scene.boxes, found.boxes).max(1, initial=0)
-    return int((best >= 0.5).sum()), len(scene.boxes)
+def _recall(truth: Detections, found: Detections) -> int:
+    return int((overlaps(truth.boxes, found.boxes).max(1, initial=0) >= 0.5).sum())
 
 
 def test_the_detector_finds_goods_on_shelves_it_was_not_trained_on(detector: OnnxDetector) -> None:
     hits = there = found_total = 0
-    for seed in range(6):
-        # Training draws from (seed, number); a lone number of this size is another stream.
-        rng = np.random.default_rng(7_000_000 + seed)
-        scene = render_shelf(rng)
-        found = detector.detect(photograph(rng, scene.image))
-        hit, n = _recall(scene, found)
-        hits, there, found_total = hits + hit, there + n, found_total + len(found)
+    scenes: list[Drawn] = rendered(7, 12)
+    for each in scenes:
+        image, boxes, names = each.load()
+        goods = np.array([name == "product" for name in names], bool)
+        if goods.sum() > detector.card.max_detections:
+            continue
+        truth = Detections(boxes[goods], np.ones(goods.sum(), np.float32), np.zeros(goods.sum(), np.int64))
+        found = detector.detect(image)
+        hits, there, found_total = hits + _recall(truth, found), there + len(truth), found_total + len(found)
         assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
         assert (found.boxes >= 0).all()
-        assert (found.boxes <= 960).all()
+        assert (found.boxes <= 640).all()
         assert (np.diff(found.scores) <= 0).all()
+        assert (found.classes == 0).all()
     assert hits / there >= RECALL
     assert hits / found_total >= PRECISION
 
 
+def test_gaps_are_told_only_when_asked_for(detector: OnnxDetector) -> None:
+    gaps = 0
+    for each in rendered(7, 4):
+        image, _, _ = each.load()
+        both, goods = detector.detect_all(image), detector.detect(image)
+        np.testing.assert_array_equal(both.boxes[both.classes == 0], goods.boxes)
+        assert both.labels == ("product", "gap")
+        gaps += int((both.classes == 1).sum())
+    assert gaps > 0
+
+
+def test_a_threshold_of_ones_own_replaces_the_cards(detector: OnnxDetector) -> None:
+    image, _, _ = rendered(7, 1)[0].load()
+    strict = OnnxDetector.load(threshold=0.7).detect(image)
+    assert (strict.scores >= 0.7).all()
+    assert len(strict) <= len(detector.detect(image))
 
 
 def test_an_empty_frame_holds_nothing(detector: OnnxDetector) -> None:
@@ -117,4 +141,4 @@ def test_a_frame_of_any_shape_is_taken(detector: OnnxDetector) -> None:
         found = detector.detect(np.zeros(shape, np.uint8))
         assert found.boxes.shape == (len(found), 4)
         assert found.boxes.dtype == np.float32
-        assert found.labels == ("product",)
+        assert found.labels == ("product", "gap")

