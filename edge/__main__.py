@@ -203,6 +203,7 @@ def main() -> None:
     # Imported here, so that errors on import are told like all others.
     from edge import (  # noqa: PLC0415
         box_commands,
+        commission_commands,
         identity_commands,
         outbox_commands,
         planogram_commands,
@@ -215,7 +216,7 @@ def main() -> None:
 
     for part in (
         outbox_commands, sensor_commands, profile_commands, planogram_commands, identity_commands, drill,
-        command, bus_command, box_commands,
+        command, bus_command, box_commands, commission_commands,
     ):
         part.register(app)
     app.add_typer(vision_commands.vision_app, name="vision")

@@ -1,4 +1,9 @@
-"""The device's small documents in TinyDB: what was found when it was last checked. Never the stream of readings."""
+"""The device's small documents in TinyDB: what was found when it was last checked. Never the stream of readings.
+
+    documents.json           the documents, written whole or not at all
+    documents.backup.json    the state before the last write
+    documents.damaged.json   a file that a bad disk spoilt, set aside when the backup took its place
+"""
 
 from __future__ import annotations
 
@@ -7,35 +12,68 @@ import os
 from pathlib import Path
 from typing import Any
 
+import structlog
 from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
 from edge.errors import StoreError
 
+log = structlog.get_logger(__name__)
+Tables = dict[str, dict[str, Any]]
+
 
 class SyncedJSONStorage(Storage):
-    """A JSON file that is written whole or not at all: a new file, synced, then renamed over the old one."""
+    """A JSON file that is written whole or not at all: a new file, synced, then renamed over the old one.
+
+    The state before stays as the backup, which takes the place of a file that cannot be read; `recovered` then says
+    so.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._backup = path.with_suffix(".backup.json")
+        self.recovered = ""
 
-    def read(self) -> dict[str, dict[str, Any]] | None:
-        """All tables, or None on a fresh disk; StoreError where the file is not JSON."""
+    def read(self) -> Tables | None:
+        """All tables, or None on a fresh disk; StoreError where neither the file nor its backup is JSON."""
         try:
-            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+            return _tables(self._path)
         except FileNotFoundError:
-            return None
+            if not self._backup.exists():
+                return None
+            wrong = "is gone"
         except ValueError as error:
-            raise StoreError(str(self._path), f"is not JSON: {error}",
-                             "move it away; `cornergrid-edge check` makes a new one") from error
+            wrong = f"is not JSON: {error}"
+        return self._recover(wrong)
 
-    def write(self, data: dict[str, dict[str, Any]]) -> None:
-        """Replace the file and sync it and its folder."""
+    def _recover(self, wrong: str) -> Tables:
+        try:
+            tables = _tables(self._backup)
+        except (OSError, ValueError) as error:
+            raise StoreError(str(self._path), wrong, "move it away; `cornergrid-edge check` makes a new one") from error
+        if self._path.exists():
+            os.replace(self._path, self._path.with_suffix(".damaged.json"))
+        self._replace(tables)
+        self.recovered = f"{self._path.name} {wrong}; the state before the last write was taken"
+        log.warning("documents_recovered", file=str(self._path), why=wrong,
+                    effect="what was kept last is missing: commission or check again")
+        return tables
+
+    def write(self, data: Tables) -> None:
+        """Replace the file, keep the one before as the backup, and sync both and their folder."""
+        self._replace(data, backup=self._path.exists())
+
+    def _replace(self, data: Tables, *, backup: bool = False) -> None:
         part = self._path.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:
             json.dump(data, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
+        if backup:
+            link = self._path.with_suffix(".backup.part")
+            link.unlink(missing_ok=True)
+            os.link(self._path, link)
+            os.replace(link, self._backup)
         os.replace(part, self._path)
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
@@ -44,12 +82,26 @@ class SyncedJSONStorage(Storage):
             os.close(folder)
 
 
+def _tables(path: Path) -> Tables:
+    """The tables in a file; ValueError where it holds none."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or not all(isinstance(table, dict) for table in found.values()):
+        raise ValueError("it holds no tables")
+    return found
+
+
 class Documents:
     """The documents of one device, in `<data>/documents.json`."""
 
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
-        self._db = TinyDB(data / "documents.json", storage=SyncedJSONStorage)
+        self._storage = SyncedJSONStorage(data / "documents.json")
+        self._db = TinyDB(storage=lambda: self._storage)
+
+    @property
+    def recovered(self) -> str:
+        """What was wrong with a file in whose place the backup was taken; empty where none was."""
+        return self._storage.recovered
 
     def keep_check(self, at: float, rows: list[dict[str, Any]]) -> None:
         """Keep a check's outcome (`at` in Unix seconds) beside all earlier ones."""
@@ -67,4 +119,13 @@ class Documents:
     def baseline(self, camera: str) -> dict[str, Any] | None:
         """What was kept at the camera's commissioning, or None where it was not commissioned."""
         found = self._db.table("baselines").search(where("camera") == camera)
+        return dict(found[0]) if found else None
+
+    def keep(self, table: str, name: str, document: dict[str, Any]) -> None:
+        """Keep a document by its name, such as a scale's calibration, in place of an earlier one."""
+        self._db.table(table).upsert({**document, "name": name}, where("name") == name)
+
+    def kept(self, table: str, name: str) -> dict[str, Any] | None:
+        """The document of that name, or None."""
+        found = self._db.table(table).search(where("name") == name)
         return dict(found[0]) if found else None

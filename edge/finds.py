@@ -57,6 +57,12 @@ class Find:
         """For `--json`."""
         return asdict(self)
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Find:
+        """The find that `as_dict` gave; other keys are left alone."""
+        return cls(Place(**document["place"]), tuple(Choice(**each) for each in document["choices"]),
+                   document["nothing"])
+
 
 LINE_S = 30.0
 """How long one Modbus line is searched at one setting."""
@@ -65,50 +71,63 @@ REASONS = {
     "port_busy": "in use by another program: stop the agent first (systemctl stop cornergrid)",
     "no_permission": "no permission: add this user to the group dialout",
     "no_port": "is not there",
+    "not_serial": "is no serial port",
     "unplugged": "went away meanwhile",
 }
 
 
-def look_behind(place: Place, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None]) -> Find:
-    """What answers behind a port, in bounded time: a scale, or the devices of a Modbus line; or why nothing does."""
+def look_behind(place: Place, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None], *,
+                modbus_first: bool = False) -> Find:
+    """What answers behind a port, in bounded time: a scale, or the devices of a Modbus line; or why nothing does.
+
+    `modbus_first` saves half a minute where a profile says that the port is such a line.
+    """
+    def scales() -> tuple[Choice, ...]:
+        return tuple(_scale(each) for each in probe_scales(place.name, SCALES, clock, step))
+
+    def modbus() -> tuple[Choice, ...]:
+        return tuple(_modbus_line(place.name, addresses, clock, step)) if addresses else ()
+
     try:
-        choices = tuple(_scale(each) for each in probe_scales(place.name, SCALES, clock, step))
-        if not choices and addresses:
-            choices = tuple(_modbus_line(place.name, addresses, clock, step))
+        choices = (modbus() or scales()) if modbus_first else (scales() or modbus())
     except SensorError as error:
         return Find(place, (), REASONS.get(error.reason, str(error)))
     return Find(place, choices, "" if choices else NOTHING)
 
 
 def _modbus_line(port: str, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None]) -> Iterator[Choice]:
-    """The devices of a Modbus line, at the first setting at which any answers."""
-    profiles = load_all()
+    """The devices of a Modbus line, at the first setting at which any is understood, or else at which any answers."""
+    profiles, told = load_all(), list[Finding]()
     for way in serials(profiles.values()):
         step(f"asking Modbus addresses {addresses[0]} to {addresses[-1]} at {way.baudrate} 8{way.parity}{way.stopbits}")
-        line, heard = Line(port, way, clock), False
+        line, heard = Line(port, way, clock), list[Finding]()
         try:
             line.connect()
             for finding in probe_line(line, addresses, profiles, clock, limit_s=LINE_S):
                 step(f"address {finding.address} answers")
-                heard = True
-                yield from _modbus(finding, profiles)
+                heard.append(finding)
         except SensorError as error:
             if error.reason not in ("time_up", "port_settings"):
                 raise
         finally:
             line.close()
-        if heard:
-            return
+        if not all(finding.garbled for finding in heard):
+            told = heard
+            break
+        told = told or heard
+    for finding in told:
+        yield from _modbus(finding, profiles)
 
 
 def _modbus(finding: Finding, profiles: Mapping[str, DeviceProfile]) -> Iterator[Choice]:
     of, where = f"{finding.port} address {finding.address}", f"address {finding.address}"
     if not finding.candidates:
-        yield Choice(of, "modbus", f"an unknown Modbus device, {where}", finding.why, "unknown", "", {})
+        what = "something that is not understood" if finding.garbled else "an unknown Modbus device"
+        yield Choice(of, "modbus", f"{what}, {where}", finding.why, "unknown", "", {})
     for candidate in finding.candidates:
         profile = profiles[candidate.device]
-        says = ", ".join(f"{each.quantity} {each.quality if each.value is None else each.value} {each.unit}".rstrip()
-                         for each in candidate.readings)
+        says = ", ".join(f"{each.quantity} {each.quality}" if each.value is None
+                         else f"{each.quantity} {each.value} {each.unit}".rstrip() for each in candidate.readings)
         lines: dict[str, Any] = {"driver": "modbus", "port": finding.port, "device": candidate.device,
                                  "address": finding.address}
         usual = profile.serial

@@ -61,7 +61,7 @@ def propose(
              "capacity": slot.facings * depth,
              "region": [slot.region.x0, slot.region.y0, slot.region.x1, slot.region.y1]} for slot in slots]
     if toml is not None:
-        toml.write_text("\n".join(_block(row) for row in rows), encoding="utf-8")
+        toml.write_text("\n".join(slot_block(row) for row in rows), encoding="utf-8")
     if as_json:
         typer.echo(json.dumps({"photo": str(photo), "out": str(target), "slots": rows}))
     else:
@@ -113,9 +113,10 @@ def keep(
         typer.echo(json.dumps({"device": profile.device.id, "kept": kept}))
 
 
-def _block(row: dict[str, object]) -> str:
-    """A slot as a profile has it, but for its SKU."""
-    return (f'[[slots]]\nname = "{row["name"]}"\nsku = ""  # the GTIN on its price tag\nproduct = ""\n'
+def slot_block(row: dict[str, object], sku: str = "", product: str = "") -> str:
+    """A slot as a profile has it; without its SKU, a remark says which."""
+    named = json.dumps(sku) if sku else '""  # the GTIN on its price tag'
+    return (f'[[slots]]\nname = "{row["name"]}"\nsku = {named}\nproduct = {json.dumps(product, ensure_ascii=False)}\n'
             f'capacity = {row["capacity"]}\ndepth = {row["depth"]}\ncamera = "{row["camera"]}"\n'
             f'region = {json.dumps(row["region"])}\n')
 

@@ -81,12 +81,14 @@ class Ears:
     """What the session calls, from its own thread; all must be quick.
 
     `refused(mid, reason)`: the broker said no to a message. `trouble(text)`: something that a person must know.
+    `taken(mid)`: the broker took a message; in MQTT 3.1.1 that is also what it says where it drops one.
     """
 
     up: Callable[[], None]
     heard: Callable[[str, bytes], None]
     refused: Callable[[int, str], None]
     trouble: Callable[[str], None]
+    taken: Callable[[int], None] = lambda _mid: None
 
 
 class Session:
@@ -256,7 +258,9 @@ class Session:
                    _properties: Properties | None) -> None:
         if reason.is_failure:
             self._ears.refused(mid, str(reason))
-        elif reason.value == NO_SUBSCRIBERS:
+            return
+        self._ears.taken(mid)
+        if reason.value == NO_SUBSCRIBERS:
             log.info("nobody_listens", mid=mid, effect="it stays in the outbox")
 
 
