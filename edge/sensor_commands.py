@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +37,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object (a line fo
 Of = Annotated[Path, typer.Option("--profile", envvar="CORNERGRID_PROFILE", help="The device profile, TOML.")]
 Sensor = Annotated[str, typer.Argument(help="The sensor's name in the profile, like scale-1.")]
 USUAL = Path("/etc/cornergrid/shop.toml")
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+SHOWN = 64
+"""Bytes of one way that are shown on a screen; `record` keeps them all."""
+out = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -59,7 +62,7 @@ def probe(
 
     Example: `cornergrid-edge probe /dev/ttyUSB0 --addresses 1-4`
     """
-    places = [Place(port, port) for port in ports] if ports else [
+    places = [Place(str(Path(port).absolute()), port) for port in ports] if ports else [
         Place(port.name, port.device, port.description, port.note) for port in found_ports()]
     asked = _addresses(addresses)
     with _progress() as told, ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
@@ -74,21 +77,18 @@ def probe(
 
 def _addresses(text: str) -> tuple[int, ...]:
     """`1-4,7` as numbers; ConfigError where they are no Modbus addresses."""
-    try:
-        spans = [part.partition("-") for part in text.split(",")]
-        found = tuple(n for first, _, last in spans for n in range(int(first), int(last or first) + 1))
-    except ValueError:
-        found = ()
-    if not found or not all(1 <= n <= 247 for n in found):
+    spans = [re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part.strip()) for part in text.split(",")]
+    ends = [(int(span[1]), int(span[2] or span[1])) if span else (0, 0) for span in spans]
+    if not all(1 <= first <= last <= 247 for first, last in ends):
         raise ConfigError("--addresses", (Problem(text, "is no list of Modbus addresses", "1 to 247, like 1-4,7"),))
-    return found
+    return tuple(n for first, last in ends for n in range(first, last + 1))
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], Callable[[str], None]]]:
     """A line for each port on a terminal, that says what is tried now."""
-    with Progress(SpinnerColumn(), TextColumn("{task.fields[port]}: {task.description}"), console=err,
-                  disable=not err.is_terminal, transient=True) as progress:
+    with Progress(SpinnerColumn(), TextColumn("{task.fields[port]}: {task.description}", markup=False),
+                  console=err, disable=not err.is_terminal, transient=True) as progress:
         def told(port: str) -> Callable[[str], None]:
             task = progress.add_task("waiting", total=None, port=port)
             return lambda what: progress.update(task, description=what)
@@ -118,7 +118,7 @@ def _show(finds: list[Find]) -> None:
     lines = toml_of(finds)
     if lines:
         out.print("\nFor the profile:\n")
-        out.print(lines, markup=False)
+        out.print(lines)
 
 
 def _only_errors() -> None:
@@ -175,10 +175,16 @@ def read(
                 typer.echo(json.dumps({"t": t, "readings": plain, "why": why, "raw": raw}))
             else:
                 shown = ", ".join(f"{each.quantity} {_words(each)}" for each in readings) or f"no value: {why}"
-                out.print(f"{clock_time(t)}  {shown}", markup=False)
+                out.print(f"{clock_time(t)}  {shown}")
                 for way, data in raw:
-                    out.print(f"    {way} {data}", style="dim", markup=False)
+                    out.print(f"    {way} {_begin(data)}", style="dim")
     raise typer.Exit(0 if good else EXIT_NOTHING)
+
+
+def _begin(spaced: str) -> str:
+    """Bytes in hex, cut where a babbler would fill the screen."""
+    count = len(spaced.split())
+    return spaced if count <= SHOWN else f"{spaced[:3 * SHOWN - 1]} … ({count} bytes)"
 
 
 def _opener(settings: AnySettings | CameraSettings, shop: Profile, clock: Clock) -> Callable[[], Readable]:
@@ -207,7 +213,7 @@ def _reads(opener: Callable[[], Readable], period_s: float, clock: Clock, *, onc
                     driver = None
             if once:
                 return
-            rest.wait(period_s)
+            rest.wait(period_s if until is None else min(period_s, max(0.0, until - clock.monotonic())))
     except KeyboardInterrupt:
         return
     finally:
@@ -222,8 +228,9 @@ def _plain(reading: Reading) -> dict[str, Any]:
 
 
 def _words(reading: Reading) -> str:
-    value = reading.quality if reading.value is None else str(reading.value)
-    return " ".join(part for part in (value, reading.unit, "net" if reading.net else "") if part)
+    if reading.value is None:
+        return reading.quality
+    return " ".join(part for part in (str(reading.value), reading.unit, "net" if reading.net else "") if part)
 
 
 def record(
@@ -246,15 +253,21 @@ def record(
         _record_camera(settings, target, clock, until)
         return
     about = settings.model_dump(mode="json", exclude_none=True)
-    reads = bad = 0
+    reads, wrong = 0, list[str]()
     with target.open("x", encoding="utf-8") as file, _progress() as told:
         recorder, step = Recorder(file, about, clock), told(settings.port)
         with tapped(settings.port, recorder):
             for _, _, why in _reads(_opener(settings, shop, clock), settings.period_s, clock, once=False, until=until):
-                reads, bad = reads + 1, bad + bool(why)
-                step(f"{reads} reads, {bad} without a value, {recorder.bytes} bytes; Ctrl-C ends it")
-    out.print(f"wrote {target}: {reads} reads, {bad} without a value, {recorder.bytes} bytes")
-    raise typer.Exit(0 if reads > bad else EXIT_NOTHING)
+                reads += 1
+                wrong += [why.partition(":")[0]] if why else []
+                step(f"{reads} reads, {len(wrong)} without a value, {recorder.bytes} bytes; Ctrl-C ends it")
+    out.print(f"wrote {target}: {reads} reads, {recorder.bytes} bytes{_faults(wrong)}")
+    raise typer.Exit(0 if reads > len(wrong) else EXIT_NOTHING)
+
+
+def _faults(wrong: list[str]) -> str:
+    """How often there was no value, and for which reasons."""
+    return f", {len(wrong)} times none: {', '.join(sorted(set(wrong)))}" if wrong else ""
 
 
 def _record_camera(settings: CameraSettings, target: Path, clock: Clock, until: float | None) -> None:
@@ -276,6 +289,5 @@ def _record_camera(settings: CameraSettings, target: Path, clock: Clock, until: 
             pass  # as the installer wished: what was kept is whole
         finally:
             camera.close()
-    faults = f", {len(wrong)} times none: {', '.join(sorted(set(wrong)))}" if wrong else ""
-    out.print(f"wrote {target}: {recorder.frames} frames, {recorder.bytes} bytes{faults}")
+    out.print(f"wrote {target}: {recorder.frames} frames, {recorder.bytes} bytes{_faults(wrong)}")
     raise typer.Exit(0 if recorder.frames else EXIT_NOTHING)

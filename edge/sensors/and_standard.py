@@ -15,10 +15,10 @@ The host sends `Q CR LF`; many of them also speak by themselves. The four shapes
     │ S T    │ , │ N T │ , │ + 0 0 1 . 2 3 4 │ k g │ CR LF │   CAS "AND", A&D AD-4404, Kern KXS
     └────────┴───┴─────┴───┴─────────────────┴─────┴───────┘
 
-`ST` a stable weight, `US` unstable, `QT` a stable count, `OL` out of range, with a minus below it, `UL` under it. `GS`
-gross, `NT` net, `TR` or `TW` the tare, which is no weight: `bad:tare_shown`. There is no checksum. Usually 2400 baud,
-7E1 (A&D), 9600 8N1 (clones); every byte is masked. Sources: A&D EK-L p30, GC p51, AD-4404 p80; Dini Argeo 3590EXP
-p65; Kern KFB/KFN-TM p49, KXS-TM p70; CAS CI-400 p103.
+`ST` a stable weight, `US` unstable, `QT` a stable count, `OL` out of range, with a minus below it and with any digits
+or `9999999E+19`, `UL` under it. `GS` gross, `NT` net, `TR` or `TW` the tare, which is no weight: `bad:tare_shown`.
+There is no checksum. Usually 2400 baud, 7E1 (A&D), 9600 8N1 (clones); every byte is masked. Sources: A&D EK-L p30, GC
+p51, GH p42, AD-4404 p80; Dini Argeo 3590EXP p65; Kern KFB/KFN-TM p49, KXS-TM p70; CAS CI-400 p103.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from edge.sensors.scale import (
 )
 
 _FRAME = re.compile(rb"(ST|US|QT|OL|UL),(?:(GS|GW|NT|TR|TW|LO|OK|HI|--),?)?"
-                    rb"( *[+-]? *)([\d. ]{0,14}),? *([A-Za-z%.]{1,4})? *\r\n")
+                    rb"( *[+-]? *)([\d. ]{0,14})(E\+19)?,? *([A-Za-z%.]{1,4})? *\r\n")
 _NUMBER = re.compile(rb"\d+(?:\.\d+)?")
 _NET = {b"GS": False, b"GW": False, b"NT": True}
 
@@ -58,13 +58,13 @@ def decode(frame: bytes) -> Answer:
     found = _FRAME.fullmatch(shown)
     if found is None:
         raise misfit(shown, b"SUQO", b"\r\n")
-    header, kind, sign, digits, unit = found.groups()
+    header, kind, sign, digits, beyond, unit = found.groups()
     if header != b"ST":
         return {b"US": UNSTABLE, b"QT": fault("counting"), b"UL": UNDERLOAD}.get(
             header, UNDERLOAD if b"-" in sign else OVERLOAD)
     if kind in (b"TR", b"TW"):
         return fault("tare_shown")
-    if unit is None or not _NUMBER.fullmatch(digits.strip()):
+    if beyond or unit is None or not _NUMBER.fullmatch(digits.strip()):
         raise misfit(shown, b"S", b"\r\n")
     return weighed(sign + digits, unit, _NET.get(kind))
 

@@ -11,11 +11,11 @@ State: `S` stable, `U` unstable, `F` out of range or, on an OS2, not at zero whe
 or `F` with digits `FFFFFF` out of range. An OS2 in its active mode sends ten frames a second unasked, each with a
 Flag2: bit 4 zero, bit 5 tared, bit 6 out of range or not zeroed; in its passive mode it is asked and sends none.
 
-The BCC is an XOR, of which the manuals disagree: Ohaus leaves out STX and ETX but not SOH and EOT, the OS2 manual takes
-the first twelve bytes, OS6X takes those and ETX. All of them are XOR(state..unit) or that XOR 03, and either is taken:
-a change of exactly the two lowest bits of one character goes unseen. Usually 9600 baud; the parity is not documented,
-so every byte is masked. A scale that has nothing to send answers NAK. Sources: Pinnacle OS2CX manual p15, p19, p20;
-Ohaus Aviator 7000 service manual p36; CAS SW-II and PD-II manuals.
+The BCC is an XOR, of which the manuals disagree: Ohaus takes all but STX and ETX, the OS2 manual the first twelve
+bytes, OS6X those and ETX. XOR(state..unit), which is OS6X's, and that XOR 03, which is the OS2 manual's, are both
+taken: a change of exactly the two lowest bits of one character goes unseen. Usually 9600 baud; the parity is not
+documented, so every byte is masked. A scale that has nothing to send answers NAK. Sources: Pinnacle OS2CX manual p15,
+p19, p20; Ohaus Aviator 7000 service manual p36; CAS SW-II and PD-II manuals.
 """
 
 from __future__ import annotations

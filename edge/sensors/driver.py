@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,9 +56,15 @@ _REASONS = {
     errno.ENOENT: "no_port", errno.ENXIO: "no_port", errno.ENODEV: "no_port",
     errno.EACCES: "no_permission", errno.EPERM: "no_permission",
     errno.EINVAL: "port_settings",
+    errno.ENOTTY: "not_serial", errno.EISDIR: "not_serial",
     errno.EAGAIN: "port_busy", errno.EBUSY: "port_busy",
 }
-
+_WORDS = {
+    "no_permission": "no permission: the user belongs in the group dialout",
+    "port_busy": "in use by another program",
+    "not_serial": "is no serial port",
+}
+"""What a person reads, where the system's own word does not help."""
 
 _taps: dict[str, Tap] = {}
 
@@ -70,6 +77,11 @@ def tapped(port: str, tap: Tap) -> Iterator[None]:
         yield
     finally:
         del _taps[port]
+
+
+def tap_of(port: str) -> Tap | None:
+    """Who listens to this port now, for a device that is no serial one."""
+    return _taps.get(port)
 
 
 class _Port(serial.Serial):  # type: ignore[misc]  # pyserial ships no types
@@ -97,7 +109,7 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial ships no types
 
 
 def open_port(port: str, **settings: Any) -> serial.Serial:
-    """A serial port for this process alone; SensorError `no_port`, `no_permission`, `port_busy`, or
+    """A serial port for this process alone; SensorError `no_port`, `no_permission`, `port_busy`, `not_serial`, or
     `port_settings` where it cannot do what is asked.
 
     `port` may be `replay:FILE`, a recording (ConfigError where it is none). `settings` are pyserial's: baudrate,
@@ -109,8 +121,11 @@ def open_port(port: str, **settings: Any) -> serial.Serial:
     except (OSError, termios.error, ValueError) as error:
         if replay:
             replay.close()
-        raise SensorError(_REASONS.get(next(iter(error.args), 0), "no_port"), f"{port}: {error}") from error
-    opened.tap, opened.replay = _taps.get(port), replay
+        # pyserial tells some failures in words alone, and the system's own error stands behind its own.
+        number = _number(error) or _number(error.__context__)
+        reason = _REASONS.get(number, "no_port")
+        raise SensorError(reason, f"{port}: {_WORDS.get(reason) or _in_words(error, number)}") from error
+    opened.tap, opened.replay = tap_of(port), replay
     return opened
 
 
@@ -133,4 +148,15 @@ def plugged(port: str) -> Iterator[None]:
     try:
         yield
     except (OSError, termios.error) as error:
-        raise SensorError("unplugged", f"{port}: {error}") from error
+        raise SensorError("unplugged", f"{port}: {_in_words(error, _number(error))}") from error
+
+
+def _number(error: BaseException | None) -> int:
+    """The system's number of an error, 0 where it has none."""
+    first = next(iter(error.args), 0) if error is not None else 0
+    return first if isinstance(first, int) else 0
+
+
+def _in_words(error: BaseException, number: int) -> str:
+    """Once, and without the port's name, which pyserial says twice."""
+    return os.strerror(number) if number else str(error)

@@ -6,6 +6,8 @@ Reading `w1_slave` makes one conversion, which takes up to 750 ms, and gives the
     72 01 4b 46 7f ff 0e 10 57 : crc=57 YES      low high TH TL config, three reserved bytes, CRC-8 of the eight
     72 01 4b 46 7f ff 0e 10 57 t=23125           thousandths of a degree Celsius
 
+A recording keeps each reading of that file as what it said, and `replay:FILE` as the port says them again in turn.
+
 The three lies of this chip are no value: 85 degrees, which it shows after a loss of power; 127.94, which it shows
 where power was short; and zero degrees with a right checksum, which a shorted bus shows.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +27,9 @@ from pydantic import Field, field_validator
 from edge.clock import Clock
 from edge.errors import SensorError
 from edge.readings import OK, Reading
-from edge.sensors.driver import SensorSettings
+from edge.sensors.driver import SensorSettings, tap_of
+from edge.sensors.recording import load
+from edge.sensors.replay import SCHEME
 
 LOWEST, HIGHEST = Decimal(-55), Decimal(125)
 POWER_ON = Decimal(85)
@@ -39,16 +44,17 @@ _WHERE = re.compile(r"28-[0-9a-f]{12}")
 
 
 class Settings(SensorSettings):
-    """One thermometer; `port` is its folder, which the kernel names after the number engraved in the chip."""
+    """One thermometer; `port` is its folder, named after the number engraved in the chip, or a recording."""
 
     driver: Literal["ds18b20"]
-    port: str = Field(min_length=1, description="the thermometer's folder, like /sys/bus/w1/devices/28-0316a2794bff")
+    port: str = Field(min_length=1, description="the thermometer's folder, like /sys/bus/w1/devices/28-0316a2794bff, "
+                      "or replay:FILE")
     period_s: float = Field(5.0, ge=1.0, description="seconds between two readings; a conversion takes 0.75")
 
     @field_validator("port")
     @classmethod
     def _is_a_thermometer(cls, port: str) -> str:
-        if not _WHERE.fullmatch(Path(port).name):
+        if not port.startswith(SCHEME) and not _WHERE.fullmatch(Path(port).name):
             raise ValueError(f"{port!r} is no thermometer's folder: `ls -d /sys/bus/w1/devices/28-*` shows them")
         return port
 
@@ -122,28 +128,53 @@ def judge(sample: Sample, before: Decimal | None) -> Decimal:
 _REASONS = {errno.ENOENT: "unplugged", errno.ENODEV: "unplugged", errno.EACCES: "no_permission"}
 
 
+def _refusal(file: Path, error: OSError) -> SensorError:
+    return SensorError(_REASONS.get(error.errno or 0, "no_answer"), f"{file.parent}: {error.strerror}")
+
+
+def _kernels(file: Path) -> Callable[[], bytes]:
+    """Reads the kernel's file; SensorError `no_port` where it is not there."""
+    def text() -> bytes:
+        try:
+            with file.open("rb") as opened:
+                return opened.read(LONGEST)
+        except OSError as error:
+            raise _refusal(file, error) from error
+
+    try:
+        there = file.exists()
+    except OSError as error:
+        raise _refusal(file, error) from error
+    if not there:
+        raise SensorError("no_port", f"{file} is not there: is 1-wire switched on and the thermometer wired?")
+    return text
+
+
+def _played(file: Path) -> Callable[[], bytes]:
+    """What a recorded thermometer said, a reading each time; then nothing. ConfigError where it is no recording."""
+    said = iter([chunk.data for chunk in load(file).chunks if chunk.way == "<"])
+    return lambda: next(said, b"")
+
+
 class Thermometer:
     """One thermometer's file, read anew each time."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        """SensorError `no_port` where the kernel knows no such thermometer."""
+        """SensorError `no_port` where the kernel knows no such thermometer; ConfigError for a bad recording."""
         self._settings, self._clock = settings, clock
-        self._file = Path(settings.port) / "w1_slave"
         self._before: Decimal | None = None
         self._open = True
-        if not self._file.exists():
-            raise SensorError("no_port", f"{self._file} is not there: is 1-wire switched on and the thermometer wired?")
+        self._text: Callable[[], bytes] = (
+            _played(Path(settings.port.removeprefix(SCHEME))) if settings.port.startswith(SCHEME)
+            else _kernels(Path(settings.port) / "w1_slave"))
 
     def read(self) -> tuple[Reading, ...]:
         """Its temperature; SensorError as `decode` and `judge`, `unplugged` or `no_permission`."""
         if not self._open:
             raise SensorError("closed", self._settings.name)
-        try:
-            with self._file.open("rb") as file:
-                text = file.read(LONGEST)
-        except OSError as error:
-            reason = _REASONS.get(error.errno or 0, "no_answer")
-            raise SensorError(reason, f"{self._file}: {error.strerror}") from error
+        text = self._text()
+        if text and (tap := tap_of(self._settings.port)) is not None:
+            tap("<", text)
         celsius = self._before = judge(decode(text), self._before)
         return (Reading(self._settings.name, "temperature", self._clock.now(), celsius, "Cel", OK),)
 

@@ -41,8 +41,8 @@ class Candidate:
     """One profile that explains what a device answered.
 
     `plausibility` is from 0 to 1: the mean of its points, of which a usual value counts 1, an unusual one 0.6, a
-    probe that the profile says is missing 0.5, and anything else 0; times the share of the registers that the device
-    answered which the profile explains.
+    probe that the profile knows to be missing 0.5, one that is broken by its word 0.4, and anything else
+    0; times the share of the registers that the device answered which the profile explains.
     """
 
     device: str
@@ -55,7 +55,7 @@ class Candidate:
 class Finding:
     """A device on the line; its candidates, the most plausible first.
 
-    Without candidates, `why` says what came from that address.
+    Without candidates, `why` says what came from that address; `garbled` where not even that an answer came is sure.
     """
 
     port: str
@@ -63,6 +63,7 @@ class Finding:
     address: int
     candidates: tuple[Candidate, ...]
     why: str = ""
+    garbled: bool = False
 
     @property
     def sure(self) -> bool:
@@ -104,7 +105,7 @@ def candidates(profiles: Mapping[str, DeviceProfile], answers: Answers, t: float
 def _plausible(reading: Reading) -> float:
     if reading.value is None:
         reason = reading.quality.removeprefix("bad:")
-        return 0.0 if reason.startswith(REFUSALS) else 0.5
+        return 0.0 if reason.startswith(REFUSALS) else 0.5 if reason == "no_probe" else 0.4
     least, most = USUAL.get(reading.unit, (Decimal("-Infinity"), Decimal("Infinity")))
     return 1.0 if least <= Decimal(reading.value) <= most else 0.6
 
@@ -138,9 +139,9 @@ def probe_line(line: Line, addresses: Iterable[int], profiles: Mapping[str, Devi
 def _finding(line: Line, address: int, profiles: Mapping[str, DeviceProfile], answers: Answers, t: float) -> Finding:
     found = candidates(profiles, answers, t)
     garbled = all(said in ("bad_frame", "no_answer") for said in answers.values())
-    why = "" if found else ("bytes that are no answer: two devices with one address, or another baud rate" if garbled
-                            else "it answers, and no profile explains what it says")
-    return Finding(line.port, line.serial, address, found, why)
+    why = "" if found else ("bytes that are no answer: two devices with one address, another baud rate, or no Modbus"
+                            if garbled else "it answers, and no profile explains what it says")
+    return Finding(line.port, line.serial, address, found, why, garbled)
 
 
 def _anyone(answers: Answers) -> bool:

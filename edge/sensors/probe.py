@@ -121,14 +121,17 @@ def collect(opened: serial.Serial, clock: Clock) -> bytes:
 
 
 def understood(port: str, line: Line, asked: bytes, heard: bytes, scales: Scales) -> Iterator[Heard]:
-    """Each protocol in which the bytes say something; those with a right checksum alone, where there are any."""
+    """Each protocol in which the bytes say something; those with a right checksum alone, where there are any.
+
+    Of bytes that came unasked, a protocol whose scales speak by themselves is likelier, and comes first.
+    """
     found = []
     for driver, protocol in scales.items():
         answer = _meaning(protocol, heard)
         if answer is not None:
             found.append(Heard(port, driver, protocol.title, line, asked, heard, show(answer), protocol.checked))
     sure = [each for each in found if each.sure]
-    yield from sure or found
+    yield from sorted(sure or found, key=lambda each: not asked and bool(scales[each.driver].ask))
 
 
 def _meaning(protocol: ScaleProtocol, heard: bytes) -> Answer | None:

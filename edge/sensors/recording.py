@@ -13,6 +13,7 @@ followed a request follows it again, at its own pace; what was said unasked is s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,8 +118,10 @@ def _chunks(path: Path, lines: list[str]) -> Iterator[Chunk]:
         try:
             t, way, data = line.split(maxsplit=2)
             chunk = Chunk(float(t), way, bytes.fromhex(data))
+            if not math.isfinite(chunk.t):
+                raise ValueError(f"{t} is no time")
         except ValueError as error:
             raise ConfigError(str(path), (Problem(f"line {number}", f"is no `seconds <|> hex`: {error}"),)) from error
-        if way not in "<>":
+        if way not in ("<", ">"):
             raise ConfigError(str(path), (Problem(f"line {number}", f"{way!r} is neither < nor >"),))
         yield chunk

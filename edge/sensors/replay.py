@@ -25,6 +25,7 @@ class ReplayPort:
         self._left = list(load(file).exchanges())
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
         self._wake, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._run, name=f"replay {file}", daemon=True)
@@ -64,5 +65,15 @@ class ReplayPort:
             if stopped:
                 return False
             before = after
-            os.write(self._master, data)
+            if not self._say(data):
+                return False
+        return True
+
+    def _say(self, data: bytes) -> bool:
+        """Wait while the line is full; False where the port was closed meanwhile."""
+        while data:
+            stopped, _, _ = select.select([self._wake], [self._master], [])
+            if stopped:
+                return False
+            data = data[os.write(self._master, data):]
         return True

@@ -12,7 +12,7 @@ import structlog
 
 from edge.backoff import Backoff
 from edge.clock import Clock
-from edge.errors import SensorError
+from edge.errors import ConfigError, SensorError
 from edge.readings import Reading
 from edge.sensors.health import Health, Rule, step, touched, why_of
 
@@ -48,7 +48,7 @@ class Watched:
 
     Attributes:
         name: the profile's.
-        open: the open device; SensorError where it cannot be opened.
+        open: the open device; SensorError where it cannot be opened, ConfigError where a file of it cannot be used.
         failed: the "no value" readings of a device that failed for a reason.
         period_s: seconds between two reads.
         identity: what stands behind its port now, None where nothing does: one that came back is not left waiting.
@@ -135,8 +135,12 @@ class Sampler:
         except SensorError as error:
             self._fail(error.reason, error.detail)
             return
+        except ConfigError as error:  # a device's profile or a recording, which may have been changed since the start
+            self._fail("bad_file", str(error))
+            return
         except Exception as error:  # a driver's mistake must not silence the other sensors
-            log.exception("sensor_crashed", sensor=self.name)
+            if self._status != "crashed":
+                log.exception("sensor_crashed", sensor=self.name)
             self._fail("crashed", repr(error))
             return
         if self._status != "ok":

@@ -36,6 +36,6 @@ def open_camera(source: str, clock: Clock | None = None) -> Camera:
         CameraError: `missing`, `undecodable` or `unknown_source`.
     """
     for pattern, opener in SOURCES:
-        if re.match(pattern, source):
+        if re.match(pattern, source, re.IGNORECASE):
             return opener(source, clock or SystemClock())
     raise CameraError("unknown_source", f"{redact(source)} is no http, rtsp, replay, file, folder or device")

@@ -12,8 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 
 from edge.clock import SystemClock
+from edge.errors import ConfigError
+from edge.sensor_commands import probe
 from edge.sim.faults import Fault
 from edge.sim.scale import SETTLE_S, SimScale
 from edge.sim.scales.toledo_8217 import Toledo8217
@@ -62,6 +65,33 @@ def test_probe_refuses_a_wrong_address() -> None:
     assert "1 to 247" in done.stderr
 
 
+@pytest.mark.parametrize("addresses", ["1-99999999999", "1-", "-3", "4-2", "1,,2", ""])
+def test_probe_refuses_what_is_no_list_of_addresses_at_once(addresses: str) -> None:
+    with pytest.raises(ConfigError, match="1 to 247"):
+        probe(ports=[], addresses=addresses)
+
+
+def test_probe_names_a_port_as_a_profile_anywhere_can(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(typer.Exit):
+        probe(ports=["adapter"], as_json=True)
+
+    (port,) = json.loads(capsys.readouterr().out)["ports"]
+    assert port["place"]["name"] == str(tmp_path / "adapter")
+
+
+def test_probe_shows_a_port_by_its_whole_name(tmp_path: Path) -> None:
+    names = [str(tmp_path / "[red]x"), str(tmp_path / "a[/b]")]
+
+    done = edge("probe", *names)
+
+    assert done.returncode == 1, done.stderr
+    assert "[red]x" in done.stdout
+    assert "a[/b]" in done.stdout
+
+
 def test_read_shows_values_beside_their_bytes(scale: SimScale, shop: Path) -> None:
     assert scale.fault is Fault.NONE
     done = edge("read", "scale-1", "--profile", str(shop))
@@ -105,6 +135,41 @@ def test_a_recording_is_a_sensor_again(scale: SimScale, shop: Path, tmp_path: Pa
     again = edge("record", "scale-1", str(file), "--profile", str(shop), "--seconds", "1")
     assert again.returncode == 2
     assert "exists" in again.stderr
+
+
+def test_a_recording_ends_when_it_was_told_to_and_not_a_period_later(
+        scale: SimScale, shop: Path, tmp_path: Path) -> None:
+    assert scale.fault is Fault.NONE
+    shop.write_text(shop.read_text().replace("period_s = 0.1", "period_s = 600"))
+
+    done = edge("record", "scale-1", str(tmp_path / "x.rec"), "--profile", str(shop), "--seconds", "0.5")
+
+    assert "1 reads" in done.stdout, done.stderr
+
+
+def test_a_recording_of_nothing_says_why(shop: Path, tmp_path: Path) -> None:
+    done = edge("record", "scale-1", str(tmp_path / "[x].rec"), "--profile", str(shop), "--seconds", "0.3")
+
+    assert done.returncode == 1
+    assert "no_port" in done.stdout
+    assert "[x].rec" in done.stdout
+
+
+def test_read_of_a_missing_port_says_it_once(shop: Path) -> None:
+    done = edge("read", "scale-1", "--profile", str(shop))
+
+    assert done.returncode == 1
+    assert "no_port" in done.stdout
+    assert done.stdout.count("/scale") == 1
+
+
+def test_read_shows_the_begin_of_a_babble_and_its_length(scale: SimScale, shop: Path) -> None:
+    scale.fault = Fault.BABBLE
+    done = edge("read", "scale-1", "--profile", str(shop))
+
+    assert done.returncode == 1
+    assert max(map(len, done.stdout.splitlines())) < 300
+    assert "bytes)" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["probe", "read", "record"])

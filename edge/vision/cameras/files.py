@@ -20,8 +20,12 @@ class FolderCamera:
     """The pictures of a folder in the order of their names, then `end_of_pictures`."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
+        """CameraError `missing` where there is none."""
         self._clock = clock
-        self._paths: Iterator[Path] = iter(sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES))
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+        if not paths:
+            raise CameraError("missing", f"{folder} holds no picture: {', '.join(sorted(PICTURES))}")
+        self._paths: Iterator[Path] = iter(paths)
 
     def read(self) -> Frame:
         path = next(self._paths, None)
@@ -56,8 +60,12 @@ class VideoFile:
 def open_file(source: str, clock: Clock) -> Camera:
     """The folder or video file at a path or file:// address."""
     path = Path(source.removeprefix("file://"))
-    if path.is_dir():
-        return FolderCamera(path, clock)
-    if not path.is_file():
+    try:
+        if path.is_dir():
+            return FolderCamera(path, clock)
+        there = path.is_file()
+    except OSError as error:
+        raise CameraError("missing", f"{redact(source)}: {error.strerror}") from error
+    if not there:
         raise CameraError("missing", f"there is no folder, video or device {redact(source)}")
     return VideoFile(path, clock)

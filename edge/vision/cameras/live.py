@@ -10,9 +10,11 @@ from __future__ import annotations
 import atexit
 import random
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -67,6 +69,12 @@ def _close_all() -> None:
         camera.close()
 
 
+def _where(error: Exception) -> str:
+    """Which kind of error, and the line of code that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+
+
 class LiveCamera:
     """The newest frame of a source, which is opened again, with jittered waits of up to 2 s, whenever it fails."""
 
@@ -119,6 +127,8 @@ class LiveCamera:
                 self._flow()
             except CameraError as error:
                 self._lose(error)
+            except Exception as error:  # noqa: BLE001  # no mistake ends a camera; logged without its words: a login
+                self._lose(CameraError("crashed", f"{self.name}: {_where(error)}"))
             lasted = self._clock.monotonic() - began if self._proven else 0.0
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped, backoff.after(lasted, rng))

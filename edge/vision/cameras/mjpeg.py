@@ -144,11 +144,11 @@ class _Refusal(urllib.request.BaseHandler):
 def _ask(address: Address) -> tuple[http.client.HTTPResponse, socket.socket]:
     """The answer to a GET, and its socket; the login goes out only where it is asked for, basic or digest."""
     logins = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    logins.add_password(None, address.bare, address.user, address.password)
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), _Refusal(),  # a camera is a neighbour
         urllib.request.HTTPBasicAuthHandler(logins), urllib.request.HTTPDigestAuthHandler(logins))
     try:
+        logins.add_password(None, address.bare, address.user, address.password)
         response = opener.open(address.bare, timeout=OPEN_S)
     except urllib.error.HTTPError as error:
         error.close()

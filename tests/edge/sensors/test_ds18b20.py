@@ -163,6 +163,13 @@ def test_one_that_is_pulled_is_unplugged_then_no_port_and_comes_back(wire: OneWi
     assert open_driver(settings(wire), SystemClock()).read()[0].value == Decimal("5.000")
 
 
+def test_a_folder_that_cannot_even_be_looked_into_has_a_reason(tmp_path: Path, wire: OneWire) -> None:
+    nowhere = tmp_path / ("x" * 300) / NAME  # too long a name: an OSError that is not "no such file"
+
+    with pytest.raises(SensorError, match="no_answer"):
+        open_driver(settings(wire, port=str(nowhere)), SystemClock())
+
+
 def test_a_file_that_cannot_be_read_is_no_answer(wire: OneWire, thermometer: Thermometer) -> None:
     (wire.folder / NAME / "w1_slave").unlink()
     (wire.folder / NAME / "w1_slave").mkdir()  # reading a folder fails as a bus that does not answer: with an OSError

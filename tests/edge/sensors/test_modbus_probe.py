@@ -15,7 +15,7 @@ from edge.sensors.modbus_line import Line
 from edge.sensors.modbus_probe import Finding, candidates, load_all, probe_line, serials
 from edge.sensors.modbus_profile import SerialSettings
 from edge.sim.faults import Fault
-from edge.sim.modbus_devices import IN_A_ROOM, danfoss_ak_cc55, md02_hundredths
+from edge.sim.modbus_devices import IN_A_ROOM, danfoss_ak_cc55, md02_hundredths, r4dcb08
 from edge.sim.rs485 import Rs485Line, SimModbus
 
 PROFILES = load_all()
@@ -70,6 +70,14 @@ def test_lookalikes_come_with_both_readings(sim: Rs485Line, line: Line) -> None:
     read = {each.device: [reading.value for reading in each.readings] for each in finding.candidates}
     assert read == {"md02-hundredths": [Decimal("4.20"), Decimal("9.50")],
                     "xy-md02": [Decimal("42.0"), Decimal("95.0")]}
+
+
+def test_places_that_hold_a_boards_own_word_for_no_sensor_are_that_boards(sim: Rs485Line, line: Line) -> None:
+    sim.devices = {1: SimModbus(1, r4dcb08(lambda: [3.5, 3.8]))}
+
+    (finding,) = probed(line, 1)
+
+    assert [each.device for each in finding.candidates] == ["r4dcb08", "comwintop-pt1000"]
 
 
 def test_readings_that_cannot_be_told_apart_are_all_given() -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from edge import finds
 from edge.clock import SystemClock
 from edge.errors import SensorError
 from edge.finds import NOTHING, SCALES, Choice, Find, Place, look_behind, toml_of
 from edge.sensors import probe
+from edge.sensors.modbus_probe import load_all
+from edge.sensors.modbus_profile import SerialSettings
 from edge.sensors.probe import Heard, lines_to_try, probe_scales, questions
 from edge.sim.bus_command import ColdRoom
 from edge.sim.faults import Fault
@@ -21,6 +24,7 @@ from edge.sim.modbus_devices import IN_A_ROOM
 from edge.sim.rs485 import Rs485Line, SimModbus
 from edge.sim.scale import SimScale
 from edge.sim.scales import VOICES
+from edge.sim.serial import PtyPort
 from tests.edge.sensors.serial_bench import Adapter, silent
 
 WRITES = (b"Z", b"T", b"C", b"\x1bT", b"\x1bV", b"<TK>", b"<ZK>")
@@ -59,6 +63,15 @@ def test_every_simulated_scale_is_found_and_named(tmp_path: Path) -> None:
         assert right.shown.startswith("1.23") or right.shown == "unstable", "asked its own question, not another's"
 
 
+def test_one_that_speaks_by_itself_is_first_taken_for_one_that_does(tmp_path: Path) -> None:
+    scale = put(tmp_path, "cas-os2-stream")
+
+    heard = probe_scales(str(tmp_path / "cas-os2-stream"), SCALES, SystemClock(), lambda _: None)
+    scale.close()
+
+    assert [each.driver for each in heard] == ["cas-os2-stream", "cas-os2"]
+
+
 def test_a_silent_port_is_left_in_bounded_time_with_a_word_for_each_step(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "PATIENCE_S", 0.02)
@@ -93,6 +106,47 @@ def test_a_missing_port_and_one_in_use_are_told(tmp_path: Path) -> None:
         probe_scales(str(tmp_path / "none"), SCALES, SystemClock(), lambda _: None)
 
     assert look_behind(Place(str(tmp_path / "none"), ""), (), SystemClock(), lambda _: None).nothing == "is not there"
+
+
+@pytest.mark.parametrize("port", ["/dev/null", "/etc/hostname", "/tmp"])
+def test_what_is_there_and_no_serial_port_is_not_called_missing(port: str) -> None:
+    find = look_behind(Place(port, ""), (), SystemClock(), lambda _: None)
+
+    assert find.nothing == "is no serial port"
+
+
+def test_a_device_that_is_garbled_at_one_setting_is_found_at_another(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    garbled, right = SerialSettings(), SerialSettings(baudrate=19200)
+    monkeypatch.setattr(finds, "serials", lambda _: (garbled, right))
+    probe = {name: profile for name, profile in load_all().items() if name == "xy-md02"}
+    monkeypatch.setattr(finds, "load_all", lambda: probe)
+
+    def answer(asked: bytes) -> bytes:
+        if line.baudrate() != right.baudrate:
+            return b"\x9c\x41\x07"
+        return bytes.fromhex("0104040131 02222ACE") if asked == bytes.fromhex("010400010002200B") else b""
+
+    line = PtyPort(tmp_path / "rs485", lambda asked: line.write(answer(asked)))
+    find = look_behind(Place(str(tmp_path / "rs485"), ""), (1,), SystemClock(), lambda _: None, modbus_first=True)
+    line.unplug()
+
+    (choice,) = find.choices
+    assert (choice.lines["device"], choice.lines["baudrate"]) == ("xy-md02", 19200)
+    assert "temperature 30.5 Cel" in choice.says
+
+
+def test_bytes_that_are_no_modbus_are_not_called_a_modbus_device(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finds, "serials", lambda _: (SerialSettings(),))
+    line = PtyPort(tmp_path / "rs485", lambda _: line.write(b"\x9c\x41\x07"))
+    monkeypatch.setattr(finds, "probe_scales", lambda *_: ())
+    find = look_behind(Place(str(tmp_path / "rs485"), ""), (1,), SystemClock(), lambda _: None)
+    line.unplug()
+
+    (choice,) = find.choices
+    assert "Modbus device" not in choice.title
+    assert (choice.sure, choice.lines) == ("unknown", {})
 
 
 def test_the_lines_to_paste_are_a_profiles(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import select
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +13,12 @@ from edge.clock import ManualClock, SystemClock
 from edge.errors import ConfigError, SensorError
 from edge.sensors import open_driver
 from edge.sensors.driver import tapped
+from edge.sensors.ds18b20 import Settings as ThermometerSettings
 from edge.sensors.modbus import Settings as ModbusSettings
 from edge.sensors.recording import Chunk, Exchange, Recorder, load
+from edge.sensors.replay import ReplayPort
 from edge.sensors.toledo_8217 import Settings
+from edge.sim.onewire import OneWire
 from tests.edge.sensors.serial_bench import Adapter, replies
 
 WEIGHTS = (b"\x0201.234\r", b"\x0201.230\r", b"\x02?A\r")
@@ -99,6 +104,9 @@ def test_what_follows_a_request_belongs_to_it(tmp_path: Path) -> None:
     ("cornergrid recording 1 serial\n{}\nx > 05\n", "line 3"),
     ("cornergrid recording 1 serial\n{}\n0 > 05\n1 ? 05\n", "line 4"),
     ("cornergrid recording 1 serial\n{}\n0 > 5Z\n", "line 3"),
+    ("cornergrid recording 1 serial\n{}\n0 <> 05\n", "line 3"),
+    ("cornergrid recording 1 serial\n{}\n0 > 05\ninf < 05\n", "line 4"),
+    ("cornergrid recording 1 serial\n{}\nnan < 05\n", "line 3"),
 ])
 def test_what_is_no_recording_is_told_with_its_line(tmp_path: Path, text: str, place: str) -> None:
     file = tmp_path / "bad.rec"
@@ -139,3 +147,32 @@ def test_a_stream_is_played_unasked(tmp_path: Path) -> None:
 
     assert driver.read()[0].value == Decimal("1.234")
     driver.close()
+
+
+def test_a_recording_of_a_babbler_that_nobody_reads_is_let_go_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "babble.rec"
+    file.write_text(f"cornergrid recording 1 serial\n{{}}\n0.0 < {'41 ' * 1_000_000}\n")
+    port = ReplayPort(file)
+    select.select([port._slave], [], [], 10)  # it has begun to say more than the line holds
+
+    closing = threading.Thread(target=port.close, daemon=True)
+    closing.start()
+    closing.join(10)
+
+    assert not closing.is_alive(), "a full line must not hold the player"
+
+
+def test_a_thermometer_can_be_recorded_and_replayed(tmp_path: Path) -> None:
+    wire, file = OneWire(tmp_path / "w1"), tmp_path / "cold.rec"
+    port = str(wire.put("28-0316a2794bff", 4.25))
+    with file.open("w") as target, tapped(port, Recorder(target, {"sensor": "cold-1"}, SystemClock())):
+        thermometer = open_driver(ThermometerSettings(name="cold-1", driver="ds18b20", port=port), SystemClock())
+        thermometer.read()
+        wire.put("28-0316a2794bff", -18.5)
+        thermometer.read()
+
+    played = open_driver(ThermometerSettings(name="cold-1", driver="ds18b20", port=f"replay:{file}"), SystemClock())
+
+    assert [played.read()[0].value for _ in range(2)] == [Decimal("4.250"), Decimal("-18.500")]
+    with pytest.raises(SensorError, match="no_answer"):
+        played.read()

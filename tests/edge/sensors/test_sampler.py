@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import ManualClock, SystemClock
-from edge.errors import SensorError
+from edge.errors import ConfigError, Problem, SensorError
 from edge.readings import Reading, no_value
 from edge.sensors import open_driver
 from edge.sensors.ports import identity
@@ -140,6 +140,25 @@ def test_a_drivers_mistake_is_logged_and_treated_alike(
     assert supervised.status() == "crashed"
     assert supervised.last_good is None
     assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_a_drivers_mistake_is_logged_once_as_long_as_it_lasts(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_turns(Device(*[ZeroDivisionError("oops")] * 3), 3, monkeypatch)
+
+    assert capsys.readouterr().out.count("Traceback") == 1
+
+
+def test_a_file_that_cannot_be_used_is_a_reason_and_no_crash(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = ConfigError("scale.rec", (Problem("line 1", "is no recording"),))
+    readings, _, supervised = run_turns(Device(broken), 1, monkeypatch)
+
+    assert weights(readings) == ["bad:bad_file"]
+    assert supervised.status() == "bad_file"
+    said = capsys.readouterr().out
+    assert "is no recording" in said
+    assert "Traceback" not in said
 
 
 def test_the_backoff_grows_to_its_bound_and_only_a_stable_time_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

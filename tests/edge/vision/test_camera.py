@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.clock import SystemClock
 from edge.errors import CameraError
 from edge.sim.camera import sim_camera
 from edge.vision.camera import Camera, Frame, load_picture, open_camera
+from edge.vision.cameras.live import LiveCamera, Source
 from edge.vision.cameras.mjpeg import Parts
 from tests.conftest import free_port
 from tests.edge.vision.shop_camera import MjpegServer, number_of, numbered
@@ -117,7 +119,8 @@ def test_close_ends_the_camera_thread(mjpeg: MjpegServer) -> None:
 
 
 @pytest.mark.parametrize("source", ["http://127.0.0.1:{}/shelf", "rtsp://127.0.0.1:{}/shelf", "/dev/video97", "97",
-                                    "/dev/v4l/by-id/usb-none", "http://127.0.0.1:port/", "rtsp://127.0.0.1:port/"])
+                                    "/dev/v4l/by-id/usb-none", "http://127.0.0.1:port/", "rtsp://127.0.0.1:port/",
+                                    "http://user:secret@[::1/shelf", "HTTP://127.0.0.1:{}/shelf"])
 def test_a_live_camera_that_is_not_there_is_named(source: str) -> None:
     camera = open_camera(source.format(free_port()))
     for _ in range(2):
@@ -132,6 +135,7 @@ def test_a_live_camera_that_is_not_there_is_named(source: str) -> None:
     [
         ("no/such/folder", "missing"),
         ("gopher://shop/1", "unknown_source"),
+        ("x" * 300, "missing"),
     ],
 )
 def test_sources_that_cannot_be_opened(source: str, reason: str) -> None:
@@ -160,6 +164,36 @@ def test_truncated_picture_is_named_and_the_next_one_is_read(tmp_path: Path) -> 
         assert caught.value.reason == "undecodable"
     assert number_of(camera.read().image) == 3
     camera.close()
+
+
+def test_a_folder_without_a_picture_is_told_and_its_first_one_is_read(tmp_path: Path) -> None:
+    with pytest.raises(CameraError) as caught:
+        open_camera(str(tmp_path))
+    assert (caught.value.reason, ".jpg" in caught.value.detail) == ("missing", True)
+    cv2.imwrite(str(tmp_path / "1.png"), numbered(1))
+
+    assert number_of(open_camera(str(tmp_path)).read().image) == 1
+
+
+def test_a_cameras_own_mistake_is_named_and_its_thread_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    opened: list[int] = []
+
+    def crash() -> Source:
+        opened.append(1)
+        raise ZeroDivisionError("rtsp://user:secret@camera")
+
+    camera = LiveCamera(crash, "rtsp://***@camera", SystemClock())
+    for _ in range(2):
+        with pytest.raises(CameraError) as caught:
+            camera.read()
+        assert caught.value.reason == "crashed"
+    while len(opened) < 2:
+        threading.Event().wait(0.01)
+    camera.close()
+
+    told = "".join(capsys.readouterr())
+    assert "ZeroDivisionError" in told
+    assert "secret" not in told
 
 
 def test_missing_picture(tmp_path: Path) -> None:
