@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from cloud_ingest import estimates
+from cloud_ingest.estimate.parameters import Parameters
 from cloud_ingest.estimate.rows import Floats, Ints
 from cloud_ingest.rows import SCHEMA
 
@@ -82,8 +83,11 @@ class _Key:
 
 
 def combine(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int, skus: Iterable[str] | None = None,
-            cells: Iterable[int] | None = None) -> pa.Table:
-    """The rows of the loaded facts, newest first; only of the cells and SKUs that are given."""
+            cells: Iterable[int] | None = None, parameters: Parameters | None = None) -> pa.Table:
+    """The rows of the loaded facts, newest first; only of the cells and SKUs that are given.
+
+    `parameters` are the estimator's, for the intervals; see `estimates.parameters_of`.
+    """
     key = _prepare(duck, resolution, window_s, skus, cells)
     if key is None:
         return SCHEMA.empty_table()
@@ -100,7 +104,7 @@ def combine(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int, sku
         **{name: sums.column(name) for name in ("sold", "put_back", "restocked", "in_stock", "observed", "lost",
                                                 "variance", "revision")},
         **_counted(duck, key, place)}
-    return complete(pa.table(columns))
+    return complete(pa.table(columns), parameters)
 
 
 def counts(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int) -> pa.Table:
@@ -166,11 +170,11 @@ def _taken(names: pa.Array, numbers: Ints) -> pa.Array:
     return names.take(pa.array(numbers.astype(np.int32)))
 
 
-def complete(sums: pa.Table) -> pa.Table:
+def complete(sums: pa.Table, parameters: Parameters | None = None) -> pa.Table:
     """A table of SCHEMA from one that has the sums, the counts and the place; what it lacks is null."""
     sold, in_stock, observed = (sums.column(name).to_numpy() for name in ("sold", "in_stock", "observed"))
     share = np.divide(np.minimum(in_stock, observed), observed, out=np.zeros_like(observed), where=observed > 0)
-    made = {"in_stock_share": pa.array(share, mask=observed <= 0), **_demand(sold, sums)}
+    made = {"in_stock_share": pa.array(share, mask=observed <= 0), **_demand(sold, sums, parameters)}
     plain = {"withheld": pa.nulls(len(sums), pa.string()).fill_null(""),
              "withheld_stores": pa.array(np.zeros(len(sums), dtype=np.int32))}
     names = set(sums.column_names)
@@ -179,14 +183,14 @@ def complete(sums: pa.Table) -> pa.Table:
                      for field in SCHEMA], schema=SCHEMA)
 
 
-def _demand(sold: Floats, sums: pa.Table) -> dict[str, pa.Array]:
+def _demand(sold: Floats, sums: pa.Table, parameters: Parameters | None) -> dict[str, pa.Array]:
     """What was wanted, and its interval where there is one."""
     lost, variance = sums.column("lost"), sums.column("variance")
     unknown = lost.is_null().to_numpy()
     units = np.nan_to_num(lost.to_numpy())
     found = {"demand": pa.array(sold + units, mask=unknown)}
     if variance.null_count < len(variance):
-        low, high = estimates.interval(units, variance.to_numpy())
+        low, high = estimates.interval(units, variance.to_numpy(), parameters)
         found |= {name: pa.array(sold + end, mask=unknown | np.isnan(end))
                   for name, end in (("demand_low", low), ("demand_high", high))}
     return found

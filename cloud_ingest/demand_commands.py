@@ -164,10 +164,12 @@ def _forecast(  # noqa: PLR0913, PLR0917  # one argument for each option
 def _tell(found: Production) -> None:
     """What a forecast stands on."""
     if found.known_to is None:
-        err.print("nothing is known yet; the public forecast starts with `cornergrid-cloud feed publish`", markup=False)
+        err.print("nothing is known yet; the public forecast starts with `cornergrid-cloud feed publish`", markup=False,
+                  soft_wrap=True)
         return
     err.print(f"{found.method}: {found.why}; from {found.history_days} days up to {found.known_to}, "
-              f"{100 * found.silent_share:.1f}% of their units estimated for silent shops", markup=False)
+              f"{100 * found.silent_share:.1f}% of their units estimated for silent shops", markup=False,
+              soft_wrap=True)
     if found.backtest:
         _show(_methods(found.backtest), sys.stderr)
         _not_compared(found.backtest)

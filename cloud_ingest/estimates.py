@@ -11,27 +11,33 @@ as much, and nothing is said about silent ones.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from cloud_ingest.demand import MOST
 from cloud_ingest.estimate import estimator, levels, posterior, profile
+from cloud_ingest.estimate.calibrate import calibrate
 from cloud_ingest.estimate.local import Flow, to_windows
-from cloud_ingest.estimate.parameters import read_parameters
+from cloud_ingest.estimate.parameters import Parameters, read_parameters
 from cloud_ingest.estimate.rows import Floats, Ints, Series, Windows, by_day, join
 from edge.errors import StoreError
 from edge.wire import WINDOW_S
 
 DAY_S = 86_400
+CALIBRATE_DAYS = 14
+LEARNED = ("prior_units", "prior_share", "noise", "spread", "common", "whole")
+"""The parameters that are learned with the model; the others are the shipped ones."""
 SLOTS = DAY_S // WINDOW_S
 T = TypeVar("T")
 SIMPLE = f"""
@@ -108,11 +114,25 @@ def modelled(duck: duckdb.DuckDBPyConnection) -> bool:
     return duck.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'found'").fetchall() != []
 
 
-def interval(lost: Floats, variance: Floats) -> tuple[Floats, Floats]:
-    """The 80% interval of what a cell lost, with what its series have in common; not a number where not known."""
+def parameters_of(db: Path) -> Parameters:
+    """The parameters that were learned beside a database; the shipped ones before that."""
+    path = db.with_name(f"{db.name}.model.npz")
+    if not path.exists():
+        return read_parameters()
+    with _opening(path), np.load(path, allow_pickle=False) as file:
+        return _learned(file)
+
+
+def interval(lost: Floats, variance: Floats, parameters: Parameters | None = None) -> tuple[Floats, Floats]:
+    """The 80% interval of what a cell lost, with what its series have in common; not a number where not known.
+
+    `parameters` are those of `parameters_of`, or the shipped ones.
+    """
+    chosen = parameters or read_parameters()
     known = np.isfinite(variance)
     part = np.where(known, lost, 0.0)
-    low, high = posterior.interval(part, np.where(known, variance, 0.0) + read_parameters().common * part * part)
+    low, high = posterior.interval(part, np.where(known, variance, 0.0) + chosen.common * part * part,
+                                   whole=chosen.whole)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
@@ -123,6 +143,9 @@ def learn(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, target: P
         return 0
     history = list(by_day(_windows(duck.sql(_SEEN).to_arrow_table())))
     model = estimator.learn(history, known.model.series, SLOTS, known.model.parameters)
+    found = calibrate(history[-CALIBRATE_DAYS:], model)
+    model = replace(model, parameters=msgspec.structs.replace(
+        model.parameters, **{name: getattr(found, name) for name in LEARNED}))
     _save(target, replace(known, model=model))
     return len(known.pairs)
 
@@ -219,7 +242,8 @@ def _save(target: Path, known: Known) -> None:
         "roots": np.array(known.roots, dtype=np.uint64), "share": model.profiles.share, "busy": model.profiles.busy,
         "factor": model.profiles.factor, "sold": model.levels.sold, "seen": model.levels.seen,
         "store": model.series.store, "sku": model.series.sku, "region": model.series.region,
-        "category": model.series.category}
+        "category": model.series.category,
+        "learned": np.array([getattr(model.parameters, name) for name in LEARNED])}
     beside = target.with_name(f".{target.name}.new.npz")
     np.savez_compressed(beside, allow_pickle=False, **columns)
     beside.replace(target)
@@ -229,15 +253,30 @@ def load(path: Path) -> Known | None:
     """The model in a file; None where nothing was learned yet, StoreError where the file is no model."""
     if not path.exists():
         return None
-    try:
+    with _opening(path):
         with np.load(path, allow_pickle=False) as file:
             found = dict(file)
         model = estimator.Model(
             Series(*(found[name] for name in ("store", "sku", "region", "category"))),
             profile.Profiles(found["share"], found["busy"], found["factor"]),
-            levels.Levels(found["sold"], found["seen"]), read_parameters())
+            levels.Levels(found["sold"], found["seen"]), _learned(found))
         pairs = list(zip(found["stores"].tolist(), found["pair_skus"].tolist(), strict=True))
         return Known(pairs, found["skus"].tolist(), found["categories"].tolist(), found["roots"].tolist(), model)
+
+
+def _learned(found: Mapping[str, Floats]) -> Parameters:
+    """A model that was kept without them has the shipped ones."""
+    if "learned" not in found:
+        return read_parameters()
+    values = zip(LEARNED, found["learned"].tolist(), strict=True)
+    return msgspec.structs.replace(read_parameters(), **dict(values))
+
+
+@contextlib.contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """StoreError where what is done with a model's file shows that it is none."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise StoreError(str(path), f"is no model: {error}",
                          "delete it; the next `feed publish` learns it anew") from error

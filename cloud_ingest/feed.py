@@ -20,7 +20,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cloud_ingest import published
+from cloud_ingest import estimates, published
 from cloud_ingest.area import EVERYWHERE, Area, within
 from cloud_ingest.cells import combine
 from cloud_ingest.facts import engine, load_flow, load_registry, reading
@@ -182,7 +182,8 @@ def _everything(query: Query, plan: _Plan, source: sqlite3.Connection) -> Iterat
             with engine() as duck:
                 load_registry(duck, source, query.store)
                 load_flow(duck, source, begin, end, query.store)
-                yield combine(duck, query.resolution, query.window_s, plan.skus, plan.cells)
+                yield combine(duck, query.resolution, query.window_s, plan.skus, plan.cells,
+                              estimates.parameters_of(query.db))
 
 
 def _behind(table: pa.Table, after: tuple[int, str, str]) -> pa.Array:

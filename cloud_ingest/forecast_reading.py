@@ -1,8 +1,9 @@
 """The production feed, read from the ingest's database: expected units per SKU and region on each of the next days.
 
 What is forecast is what customers wanted: `demand` of the feed's days, and `silent` beside it, since a factory bakes
-for the shops whose line is down, too. Regions are the feed's cells. The public scope knows only what is published, so
-a region of few shops has no row, and no row tells more than the feed did.
+for the shops whose line is down, too. Where `silent` is withheld, shops that sent nothing all day are taken to sell as
+the others do, and a day of which less than half of the shops told is not known. Regions are the feed's cells. The
+public scope knows only what is published, so a region of few shops has no row, and no row tells more than the feed did.
 
 A day on which no shop of the region is open counts 0, before and ahead; any other day that is not known stays unknown.
 """
@@ -150,18 +151,20 @@ def _past(rows: list[FeedRow], first: int, end: int, opened: set[tuple[str, int]
     for row in rows:
         number = place.get((row.cell, row.sku), -1)
         if number >= 0 and (wanted := _wanted(row)) is not None:
-            units[number, row.start // DAY_S - first] = wanted
-            silent += row.silent or 0.0
+            units[number, row.start // DAY_S - first] = sum(wanted)
+            silent += wanted[1]
     return _Past(list(place), end, units, silent / (float(np.nansum(units)) or 1.0))
 
 
-def _wanted(row: FeedRow) -> float | None:
-    """Units that all shops' customers wanted; None where a part of the day or of the shops is not known."""
+def _wanted(row: FeedRow) -> tuple[float, float] | None:
+    """Units wanted in shops that were heard, and in silent ones; None where too little of it is known."""
     if row.demand is None or row.covered_s < row.window_s:
         return None
-    if row.silent is None and "silent" in row.withheld.split() and row.stores_reporting < row.stores_expected:
+    if row.silent is not None or "silent" not in row.withheld.split():
+        return row.demand, row.silent or 0.0
+    if 2 * row.stores_reporting < max(row.stores_expected, 1):
         return None
-    return row.demand + (row.silent or 0.0)
+    return row.demand, row.demand * max(0.0, row.stores_expected / row.stores_reporting - 1)
 
 
 def _method(asked: Asked, past: _Past, tick: Tick) -> tuple[str, str, dict[str, Backtest]]:

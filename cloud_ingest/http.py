@@ -17,7 +17,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from cloud_ingest import feed, page_http
+from cloud_ingest import feed, forecast_http, page_http
 from cloud_ingest.demand import share, total
 from cloud_ingest.facts import reading
 from cloud_ingest.feed_http import Resolution, Served, Window, describe, routes
@@ -63,6 +63,7 @@ def create_app(db: Path, closing: asyncio.Event, scope: Scope = "public") -> Fas
     app.include_router(routes(served))
     _operators_routes(app, served)
     page_http.add(app, served)
+    forecast_http.add(app, served)
     describe(app)
 
     @app.get("/v1/health")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from cloud_ingest import estimates
 from cloud_ingest.cells import complete
 from cloud_ingest.cuts import DAY_S
 from cloud_ingest.facts import engine
@@ -53,4 +54,4 @@ def tables(db: Path, state: State, resolution: int, window_s: int, skus: list[st
         given = {"files": files, "base": base, "window": window_s, "resolution": resolution, "sku": skus,
                  "cells": cells, "since": since, "until": until}
         with engine() as duck:
-            yield complete(duck.sql(_QUERY, params=given).to_arrow_table())
+            yield complete(duck.sql(_QUERY, params=given).to_arrow_table(), estimates.parameters_of(db))

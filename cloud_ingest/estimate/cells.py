@@ -29,5 +29,5 @@ def combine(cell: Ints, estimates: Estimates, parameters: Parameters, cover: flo
     size = count(cell)
     sold, lost, silent, spread = (grouped(cell, values, size) for values in (
         estimates.sold, estimates.lost, estimates.silent, estimates.variance))
-    low, high = interval(lost, spread + parameters.common * lost * lost, cover)
+    low, high = interval(lost, spread + parameters.common * lost * lost, cover, parameters.whole)
     return Cells(np.bincount(cell, minlength=size), sold, lost, silent, sold + lost, sold + low, sold + high)

@@ -126,7 +126,7 @@ def series_score(sheet: Sheet, parameters: Parameters) -> Score:
     """The estimate of series on the days in which a stock-out was put."""
     part = only(sheet, sheet.censored)
     found = posterior(part.days, part.expected, parameters)
-    low, high = interval(found.lost, found.variance)
+    low, high = interval(found.lost, found.variance, whole=parameters.whole)
     return score(found.demand, part.true, (found.sold + low, found.sold + high))
 
 

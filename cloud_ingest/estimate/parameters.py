@@ -39,6 +39,8 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     spread: Annotated[float, Meta(ge=0, description="Variance of what was lost, per unit squared")]
     common: Annotated[float, Meta(ge=0, description=(
         "Variance of a cell's loss per unit squared that its series share, so that it does not average out"))]
+    whole: Annotated[float, Meta(ge=0, description=(
+        "Units by which each end of an interval lies further out, since what is lost comes in whole units"))] = 0.0
 
 
 def read_parameters(file: Path = SHIPPED) -> Parameters:

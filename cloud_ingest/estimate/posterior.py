@@ -47,8 +47,10 @@ def variance(lost: Floats, parameters: Parameters) -> Floats:
     return np.asarray(parameters.noise * lost + parameters.spread * lost * lost)
 
 
-def interval(mean: Floats, spread: Floats, cover: float = 0.8) -> tuple[Floats, Floats]:
+def interval(mean: Floats, spread: Floats, cover: float = 0.8, whole: float = 0.0) -> tuple[Floats, Floats]:
     """The central interval, low and high, of a gamma with this mean and variance `spread`; (0, 0) for a mean of 0.
+
+    Each end lies `whole` units further out, but none below 0.
 
     Wilson & Hilferty 1931: the cube root of a gamma is nearly normal. Where the gamma is so skewed that a bound
     passes the mean, the mean is the bound. Error of a bound below 2% of the mean for a shape above 1.
@@ -59,4 +61,5 @@ def interval(mean: Floats, spread: Floats, cover: float = 0.8) -> tuple[Floats, 
     centre, width = 1.0 - 1.0 / (9.0 * shape), z / (3.0 * np.sqrt(shape))
     low = mean * np.maximum(centre - width, 0.0) ** 3
     high = mean * np.maximum(centre + width, 0.0) ** 3
-    return np.minimum(low, mean), np.maximum(high, mean)
+    further = np.where(mean > 0, whole, 0.0)
+    return np.maximum(np.minimum(low, mean) - further, 0.0), np.maximum(high, mean) + further

@@ -129,7 +129,7 @@ def _common(start: Parameters, found: dict[str, Sheet]) -> Parameters:
 
 def _cover(sheet: Sheet, parameters: Parameters) -> float:
     part = posterior(sheet.days, sheet.expected, parameters)
-    low, high = interval(part.lost, part.variance)
+    low, high = interval(part.lost, part.variance, whole=parameters.whole)
     rows = sheet.censored
     return covered(sheet.true[rows], (part.sold + low)[rows], (part.sold + high)[rows])
 

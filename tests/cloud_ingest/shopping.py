@@ -143,8 +143,8 @@ class Judged:
     """In percent: bias and WAPE of demand, how many true demands lie in the 80% interval, over `n` rows.
 
     `interval_n` of them lost something, and only these are counted for the interval. `silent_bias` and `silent_wape`
-    compare what silent shops would have sold with what was wanted there. `lost` is how much of the true demand met an
-    empty shelf.
+    compare what silent shops would have sold with what was wanted there, `unheard` units. `lost` is how much of the
+    true demand met an empty shelf.
     """
 
     bias: float
@@ -153,6 +153,7 @@ class Judged:
     lost: float
     silent_bias: float
     silent_wape: float
+    unheard: float
     n: int
     interval_n: int
 
@@ -166,6 +167,7 @@ def judge(truth: Truth, heard: Bools, rows: list[FeedRow], resolution: int) -> J
     """Rows of whole days against the truth of the same cells, SKUs and days.
 
     What silent shops would have sold is judged over the rows, too: a row needs one shop that sent something.
+    AssertionError where the sales do not add up to those that were sent.
     """
     shown = {(row.cell, row.sku, row.start): row for row in rows if row.covered_s == DAY}
     seen = _by_row(truth, truth.wanted * heard[:, None, :], resolution)
@@ -181,12 +183,16 @@ def judge(truth: Truth, heard: Bools, rows: list[FeedRow], resolution: int) -> J
     inside = (got["demand_low"] <= true) & (true <= got["demand_high"])
     told = np.isfinite(got["silent"])
     silent_error = got["silent"][told] - unheard[told]
-    error, total = got["demand"][known] - true[known], float(true[known].sum())
-    return Judged(100 * float(error.sum()) / total, 100 * float(np.abs(error).sum()) / total,
-                  100 * float(inside[open_].mean()), 100 * (1 - sum(sold[key] for key in keys) / float(true.sum())),
-                  100 * float(silent_error.sum()) / float(unheard[told].sum()),
-                  100 * float(np.abs(silent_error).sum()) / float(unheard[told].sum()), int(known.sum()),
-                  int(open_.sum()))
+    wanted = true[known]
+    error = got["demand"][known] - wanted
+    return Judged(_percent(error, wanted), _percent(np.abs(error), wanted), 100 * float(inside[open_].mean()),
+                  100 * (1 - sum(sold[key] for key in keys) / float(true.sum())),
+                  _percent(silent_error, unheard[told]), _percent(np.abs(silent_error), unheard[told]),
+                  float(unheard.sum()), int(known.sum()), int(open_.sum()))
+
+
+def _percent(error: Floats, total: Floats) -> float:
+    return 100 * float(error.sum()) / (float(total.sum()) or float("nan"))
 
 
 def _number(value: float | None) -> float:
