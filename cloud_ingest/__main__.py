@@ -14,16 +14,15 @@ from typing import Annotated, Literal
 
 import structlog
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from cloud_ingest import catalogue_commands, contract, demand_commands, feed_commands, pki_commands, screen
 from cloud_ingest import watch as fleets
+from cloud_ingest.consoles import err, out
 from edge.clock import SystemClock
 from edge.errors import ConfigError, CornergridError, Problem
 
 EXIT_BAD_INPUT = 2
-WIDE = 160  # a pipe has no width of its own
 Database = Annotated[Path, typer.Option("--db", help="The ingest's database file.")]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
                   help="The cloud ingest. Start with `store add`, then `run`; `watch` and `feed` show what came.")
@@ -34,8 +33,6 @@ catalogue_commands.register(app)
 contract.register(app)
 pki_commands.register(app)
 demand_commands.register(app)
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import structlog
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from cloud_ingest.consoles import out
 from cloud_ingest.pki import broker as brokers
 from cloud_ingest.pki import folder as folders
 from cloud_ingest.pki.ledger import Ledger
@@ -26,7 +27,6 @@ from edge.errors import ConfigError, Problem
 EXIT_TROUBLE = 1
 Where = Annotated[Path, typer.Option("--ca", help="The authority's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 broker = typer.Typer(no_args_is_help=True, help="The MQTT broker: configure it closed, see what it refused.")
 
 

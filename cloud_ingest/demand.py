@@ -21,38 +21,8 @@ The estimate proper is in `cloud_ingest.estimate`, over columns instead of rows:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 MOST = 10.0
 """Demand is estimated as at most this many times the sales."""
-
-
-@dataclass(frozen=True, slots=True)
-class DemandRow:
-    """One SKU in one H3 cell and one window of event time.
-
-    `start` and `complete_to` are Unix seconds, `sold`, `put_back`, `restocked`, `demand` and `lost` units,
-    `in_stock` and `observed` seconds, summed over shelves. `in_stock_share` (0..1), `demand` and `lost` are
-    None where they are not known. `stores_reporting` of the `stores_expected` in the cell sent facts on this
-    window, on whatever SKU. Every device of the cell has delivered up to `complete_to`, at the least; None
-    where one has never delivered.
-    """
-
-    cell: str
-    sku: str
-    start: int
-    window_s: int
-    sold: float
-    put_back: float
-    restocked: float
-    in_stock: float
-    observed: float
-    in_stock_share: float | None
-    demand: float | None
-    lost: float | None
-    stores_expected: int
-    stores_reporting: int
-    complete_to: float | None
 
 
 def share(in_stock: float, observed: float) -> float | None:

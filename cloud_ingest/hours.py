@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from calendar import timegm
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from opening_hours import OpeningHours, ParserError, State  # type: ignore[attr-defined]  # its stub forgets the error
 
+from cloud_ingest.estimate.local import ahead_of_utc
 from edge.errors import ConfigError, Problem
 from edge.wire import WINDOW_S
 
@@ -54,7 +55,7 @@ def open_seconds(schedule: Schedule, windows: Starts) -> Seconds:
     """Seconds, 0..900, that are open in each window that starts at Unix seconds `windows`."""
     if not schedule.hours or not windows.size:
         return np.full(windows.shape, float(WINDOW_S))
-    local = windows + _offsets(schedule.tz, windows)
+    local = windows + ahead_of_utc(windows, schedule.tz)
     first, last = int(local.min()), int(local.max()) + WINDOW_S
     edges, before = _opened(schedule.hours, first // 86_400 * 86_400, -(-last // 86_400) * 86_400)
     opened: Seconds = np.interp(local + WINDOW_S, edges, before) - np.interp(local, edges, before)
@@ -63,21 +64,8 @@ def open_seconds(schedule: Schedule, windows: Starts) -> Seconds:
 
 def local_days(tz: str, windows: Starts) -> Starts:
     """The wall clock's date of each window, in days since 1970-01-01."""
-    days: Starts = (windows + _offsets(tz, windows)) // 86_400
+    days: Starts = (windows + ahead_of_utc(windows, tz)) // 86_400
     return days
-
-
-def _offsets(tz: str, windows: Starts) -> Starts:
-    """Seconds that the wall clock is ahead of UTC at each start."""
-    zone = ZoneInfo(tz)
-    unique, inverse = np.unique(windows, return_inverse=True)
-    ahead = [_ahead(zone, int(start)) for start in unique]
-    return np.array(ahead, dtype=np.int64)[inverse].reshape(windows.shape)
-
-
-def _ahead(zone: ZoneInfo, start: int) -> int:
-    offset = datetime.fromtimestamp(start, UTC).astimezone(zone).utcoffset()
-    return 0 if offset is None else int(offset.total_seconds())
 
 
 @lru_cache(4096)

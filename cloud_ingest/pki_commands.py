@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,12 +14,12 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from cloud_ingest import broker_commands
+from cloud_ingest.consoles import err, out
 from cloud_ingest.pki import folder as folders
 from cloud_ingest.pki.broker import publish
 from cloud_ingest.pki.desk import INVITED_S, Desk
@@ -34,8 +33,6 @@ from edge.wire.enrol import EnrolRequest, Label
 EXIT_REFUSED = 1
 Where = Annotated[Path, typer.Option("--ca", help="The authority's folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 ca = typer.Typer(no_args_is_help=True, help="The authority: start with `init`, keep `serve` running.")
 site = typer.Typer(no_args_is_help=True, help="Sites: where devices are.")
 device = typer.Typer(no_args_is_help=True, help="Devices: invite, list, revoke.")

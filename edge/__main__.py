@@ -13,23 +13,20 @@ from typing import Annotated, Any, NoReturn
 
 import structlog
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from edge import profile as profiles
 from edge.box.levels import machine_lines
 from edge.clock import Clock, HonestClock, ShopClock, SystemClock
+from edge.consoles import err, out
 from edge.errors import CornergridError
 
 EXIT_BAD_INPUT = 2
-WIDE = 160  # a pipe has no width of its own
 EXIT_FAILED = 1
 Where = Annotated[Path, typer.Argument(help="The device profile, TOML.")]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
                   help="The agent on a shop's box. Start with `init`, then `check`, then `run`.")
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()

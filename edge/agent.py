@@ -214,14 +214,21 @@ def terms_of(profile: Profile) -> Terms:
     return Terms(Limits(outbox.cap_mb * 1024 ** 2, outbox.reserve_mb * 1024 ** 2), outbox.memory)
 
 
+def load_detector(camera: CameraSettings) -> Detector:
+    """The detector of one camera; ModelError where its model cannot be used."""
+    return OnnxDetector.load(camera.model or DEFAULT_MODEL, threshold=camera.threshold)
+
+
 def load_detectors(profile: Profile) -> dict[str, Detector]:
     """The detector of each camera, by camera name; cameras with one model and threshold share it.
 
     ModelError where a model cannot be used.
     """
-    wanted = {camera.name: (camera.model or DEFAULT_MODEL, camera.threshold) for camera in profile.cameras}
-    loaded = {each: OnnxDetector.load(each[0], threshold=each[1]) for each in set(wanted.values())}
-    return {name: loaded[each] for name, each in wanted.items()}
+    loaded: dict[tuple[Path | None, float | None], Detector] = {}
+    for camera in profile.cameras:
+        if (camera.model, camera.threshold) not in loaded:
+            loaded[camera.model, camera.threshold] = load_detector(camera)
+    return {camera.name: loaded[camera.model, camera.threshold] for camera in profile.cameras}
 
 
 def build_samplers(profile: Profile, clock: Clock, sink: Sink, detectors: dict[str, Detector]) -> list[Sampler]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -25,6 +23,7 @@ from edge.box.raw import WANTED, folder_of
 from edge.box.runner import Runner
 from edge.box.steps import Change, Command, Step
 from edge.clock import SystemClock
+from edge.consoles import err, out
 from edge.errors import ConfigError, Problem
 from edge.outbox_commands import is_running, read_status
 from edge.uplink import look as looks
@@ -35,8 +34,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
 Root = Annotated[Path, typer.Option(help="Install into this folder instead, for an image: files only, no commands.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

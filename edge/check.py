@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from edge import wire
-from edge.agent import link_of, load_detectors, regions_of
+from edge.agent import link_of, load_detector, regions_of
 from edge.clock import Clock
 from edge.commission import load_baseline
 from edge.errors import CornergridError, ModelError, SensorError
@@ -124,7 +124,7 @@ def _sensor(settings: AnySettings, clock: Clock) -> Outcome:
 
 
 def _camera(camera: CameraSettings, profile: Profile, clock: Clock) -> Outcome:
-    detector = load_detectors(profile)[camera.name]
+    detector = load_detector(camera)
     source = open_camera(camera.source, clock)
     try:
         frame = source.read()

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import structlog
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from edge import profile as profiles
 from edge.clock import HonestClock, SystemClock
 from edge.commissioning.person import Answers, Keyboard, Nobody, Person, Stopped, read_answers
+from edge.consoles import err, out
 from edge.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 EXIT_WARNINGS, EXIT_STOPPED = 1, 3
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "skipped": "[dim]skipped[/]"}
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

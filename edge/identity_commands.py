@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from edge import profile as profiles
 from edge.clock import SystemClock
+from edge.consoles import err, out
 from edge.errors import ConfigError, EnrolError, Problem
 from edge.identity import enrol
 from edge.identity.files import Identity, Pending, Store
@@ -23,8 +23,6 @@ from edge.wire.enrol import Label, parse_label
 
 EXIT_REFUSED, EXIT_BAD_INPUT, EXIT_UNREACHABLE = 1, 2, 3
 DATA = Path("/var/lib/cornergrid")
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from edge import profile as profiles
 from edge import wire
 from edge.clock import SystemClock
+from edge.consoles import err, out
 from edge.errors import StoreError, WireError
 from edge.profile import lock_file
 from edge.uplink import look as looks
@@ -28,8 +28,6 @@ from edge.uplink.streams import noted
 Where = Annotated[Path, typer.Argument(help="The device profile, TOML.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 EXIT_DAMAGED = 1
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from edge import profile as profiles
 from edge.clock import SystemClock
+from edge.consoles import err, out
 
 EXIT_NOTHING, EXIT_BAD_INPUT = 1, 2
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

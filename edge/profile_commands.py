@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from edge.consoles import out
 from edge.errors import ConfigError, Problem
 from edge.sensors.modbus_check import Report, check_profile
 
 EXIT_WRONG, EXIT_UNUSABLE = 1, 2
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 def register(app: typer.Typer) -> None:

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from edge import profile as profiles
 from edge.clock import Clock, SystemClock
+from edge.consoles import err
 from edge.errors import ConfigError, Problem, SensorError
 from edge.finds import Find, Place, look_behind, toml_of
 from edge.profile import CameraSettings, Profile
@@ -40,7 +41,6 @@ USUAL = Path("/etc/cornergrid/shop.toml")
 SHOWN = 64
 """Bytes of one way that are shown on a screen; `record` keeps them all."""
 out = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -190,9 +190,9 @@ def _begin(spaced: str) -> str:
 def _opener(settings: AnySettings | CameraSettings, shop: Profile, clock: Clock) -> Callable[[], Readable]:
     if not isinstance(settings, CameraSettings):
         return lambda: open_driver(settings, clock)
-    from edge.agent import load_detectors, watch_of  # noqa: PLC0415  # loads the vision libraries
+    from edge.agent import load_detector, watch_of  # noqa: PLC0415  # loads the vision libraries
 
-    watch = watch_of(settings, shop, clock, load_detectors(shop)[settings.name])
+    watch = watch_of(settings, shop, clock, load_detector(settings))
     return lambda: watch
 
 

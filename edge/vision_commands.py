@@ -15,6 +15,7 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from edge.clock import SystemClock
+from edge.consoles import err
 from edge.errors import ConfigError, CornergridError, Problem
 
 vision_app = typer.Typer(no_args_is_help=True, help="The shelf detector: judge it, train it, install it, roll back.")
@@ -23,7 +24,6 @@ CHECKPOINT, EXPORTED = Path("build/shelf.pt"), Path("build/shelf.onnx")
 EXTRA = "install the extra: pip install 'cornergrid[train]'"
 EXIT_BAD = 2
 out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Model = Annotated[Path, typer.Option(help="The ONNX model, its card beside it.")]
 Checkpoint = Annotated[Path, typer.Option(help="Where the run is kept; an existing one is resumed.")]

@@ -11,6 +11,7 @@ import numpy as np
 from cloud_ingest.estimate.rows import Floats, Ints, Windows
 from edge.errors import ConfigError, Problem
 
+DAY_S = 86_400
 EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -26,21 +27,27 @@ class Flow:
     opened_s: Floats
 
 
-def local_slots(starts: Ints, timezone: str, window_s: int) -> tuple[Ints, Ints, Ints]:
-    """Local day (since 1970-01-01), weekday (Monday is 0) and slot of windows that start at Unix seconds `starts`.
-
-    The slot is the wall clock's: an hour that repeats at the end of summer time has the same slots twice, one that is
-    left out in spring has none, so a profile by slot holds all year. ConfigError for an unknown `timezone`.
-    """
+def ahead_of_utc(starts: Ints, timezone: str) -> Ints:
+    """Seconds that the wall clock is ahead of UTC at Unix seconds `starts`; ConfigError for an unknown `timezone`."""
     try:
         zone = ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError("registry", (Problem("tz", f"{timezone!r} is no IANA time zone", "like Asia/Kolkata"),)
                           ) from error
     unique, inverse = np.unique(starts, return_inverse=True)
-    found = np.array([_place(int(start), zone, window_s) for start in unique], dtype=np.intp).reshape(-1, 3)
-    day, weekday, slot = found[inverse].T
-    return day, weekday, slot
+    ahead = np.array([_ahead(zone, int(start)) for start in unique], dtype=np.intp)
+    return ahead[inverse].reshape(starts.shape)
+
+
+def local_slots(starts: Ints, timezone: str, window_s: int) -> tuple[Ints, Ints, Ints]:
+    """Local day (since 1970-01-01), weekday (Monday is 0) and slot of windows that start at Unix seconds `starts`.
+
+    The slot is the wall clock's: an hour that repeats at the end of summer time has the same slots twice, one that is
+    left out in spring has none, so a profile by slot holds all year. ConfigError for an unknown `timezone`.
+    """
+    local = starts + ahead_of_utc(starts, timezone)
+    day = local // DAY_S
+    return day, (day + EPOCH - 1) % 7, local % DAY_S // window_s
 
 
 def to_windows(flow: Flow, timezone: str, window_s: int) -> Windows:
@@ -55,7 +62,6 @@ def to_windows(flow: Flow, timezone: str, window_s: int) -> Windows:
                    observed, opened)
 
 
-def _place(start: int, zone: ZoneInfo, window_s: int) -> tuple[int, int, int]:
-    when = datetime.fromtimestamp(start, UTC).astimezone(zone)
-    second = when.hour * 3600 + when.minute * 60 + when.second
-    return when.toordinal() - EPOCH, when.weekday(), second // window_s
+def _ahead(zone: ZoneInfo, start: int) -> int:
+    offset = datetime.fromtimestamp(start, UTC).astimezone(zone).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds())

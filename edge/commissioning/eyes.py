@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from edge.agent import load_detectors
+from edge.agent import load_detector
 from edge.box.steps import write_whole
 from edge.clock import SystemClock
 from edge.commission import keep_baseline, kept_picture, regions_of
@@ -102,7 +102,7 @@ def slots(camera: CameraSettings, place: Place) -> Outcome:
     image = kept_picture(place.data, camera.name)
     if image is None:
         return skipped("no picture of the full shelf was kept")
-    found = look(load_detectors(place.profile)[camera.name], image)
+    found = look(load_detector(camera), image)
     proposals = propose(image, found)
     drawn = _keep(place, f"{camera.name}-slots", annotate_proposals(image, proposals))
     shown = f"the picture shows {len(proposals)} slots with {sum(each.facings for each in proposals)} facings"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Annotated
 
 import structlog
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from edge import profile as profiles
 from edge.clock import SystemClock
+from edge.consoles import err, out
 from edge.drill.cases import CASES, Case
 from edge.drill.cloud import StandInCloud
 from edge.drill.ground import Counts, DrillError, Ground
@@ -26,8 +25,6 @@ from edge.errors import ConfigError, Problem
 LIMIT_S = 180.0
 NEEDS_BYTES = 64 * 1024 ** 2
 EXIT_FAILED = 1
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from edge.sensors.scale import (
     fault,
     mask,
     misfit,
+    parts_of,
     weighed,
 )
 
@@ -55,9 +56,7 @@ class Settings(ScaleSettings):
 def decode(frame: bytes) -> Answer:
     """One frame, header to LF."""
     shown = mask(frame)
-    found = _FRAME.fullmatch(shown)
-    if found is None:
-        raise misfit(shown, b"SUQO", b"\r\n")
+    found = parts_of(_FRAME, shown, b"SUQO", b"\r\n")
     header, kind, sign, digits, beyond, unit = found.groups()
     if header != b"ST":
         return {b"US": UNSTABLE, b"QT": fault("counting"), b"UL": UNDERLOAD}.get(

@@ -32,6 +32,7 @@ from edge.sensors.scale import (
     ScaleSettings,
     fault,
     misfit,
+    parts_of,
     weighed,
 )
 
@@ -49,9 +50,7 @@ class Settings(ScaleSettings):
 
 def decode(frame: bytes) -> Answer:
     """One frame, status to LF."""
-    found = _FRAME.fullmatch(frame)
-    if found is None:
-        raise misfit(frame, b"SUO", b"\r\n")
+    found = parts_of(_FRAME, frame, b"SUO", b"\r\n")
     status, net, lamp, digits, unit = found.groups()
     if status == b"OL":
         return UNDERLOAD if b"-" in digits else OVERLOAD

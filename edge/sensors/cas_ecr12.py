@@ -41,7 +41,7 @@ from edge.sensors.scale import (
     Stable,
     fault,
     mask,
-    misfit,
+    parts_of,
     weighed,
 )
 
@@ -75,9 +75,7 @@ class Settings(ScaleSettings):
 def decode(frame: bytes) -> Answer:
     """One record, STX to ETX."""
     shown = mask(frame)
-    found = _FRAME.fullmatch(shown)
-    if found is None:
-        raise misfit(shown, b"\x02", b"\x03")
+    found = parts_of(_FRAME, shown, b"\x02", b"\x03")
     unit, whole, thousandths, status = found.groups()
     if status:
         return _MEANINGS.get(status, fault(f"status_{status.decode('ascii')}"))

@@ -35,6 +35,7 @@ from edge.sensors.scale import (
     ScaleSettings,
     mask,
     misfit,
+    parts_of,
     weighed,
 )
 
@@ -60,9 +61,7 @@ class StreamSettings(ScaleSettings):
 def decode(frame: bytes) -> Answer:
     """One frame, SOH to EOT, or to the Flag2 behind it."""
     shown = mask(frame)
-    found = _FRAME.fullmatch(shown)
-    if found is None:
-        raise misfit(shown, b"\x01", b"\x04")
+    found = parts_of(_FRAME, shown, b"\x01", b"\x04")
     state, sign, digits, unit, check, flag = found.groups()
     if reduce(xor, shown[2:12]) not in (check[0], check[0] ^ 0x03):
         raise SensorError("bad_checksum", shown.hex(" "))

@@ -21,7 +21,7 @@ from operator import xor
 from typing import Literal
 
 from edge.errors import SensorError
-from edge.sensors.scale import Answer, Line, ScaleProtocol, Stable, UnitlessSettings, fault, misfit
+from edge.sensors.scale import Answer, Line, ScaleProtocol, Stable, UnitlessSettings, fault, parts_of
 
 _FRAME = re.compile(rb"(99(\d)(\d{5})\d{7})([\x30-\x3f])\r\n")
 
@@ -35,9 +35,7 @@ class Settings(UnitlessSettings):
 
 def decode(frame: bytes) -> Answer:
     """One answer, 99 to LF."""
-    fields = _FRAME.fullmatch(frame)
-    if fields is None:
-        raise misfit(frame, b"9", b"\n")
+    fields = parts_of(_FRAME, frame, b"9", b"\n")
     if reduce(xor, fields[1]) != fields[4][0]:
         raise SensorError("bad_checksum", frame.hex(" "))
     if fields[2] != b"0":

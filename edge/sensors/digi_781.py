@@ -27,7 +27,7 @@ from edge.sensors.scale import (
     Stable,
     Unit,
     UnitlessSettings,
-    misfit,
+    parts_of,
 )
 
 _FRAME = re.compile(rb"([\x40-\x7f])([\x40-\x7f])\r0([ -~]{6})\r4[ -~]{6}\rU[ -~]{6}\rT[ -~]{7}\r\n")
@@ -45,9 +45,7 @@ class Settings(UnitlessSettings):
 
 def decode(frame: bytes) -> Answer:
     """One frame of 37 bytes, status to LF."""
-    fields = _FRAME.fullmatch(frame)
-    if fields is None:
-        raise misfit(frame, b"", b"\n")
+    fields = parts_of(_FRAME, frame, b"", b"\n")
     weight = fields[2][0]
     if weight & OVERFLOW:
         return OVERLOAD

@@ -16,17 +16,7 @@ import re
 from decimal import Decimal
 from typing import Literal
 
-from edge.sensors.scale import (
-    UNSTABLE,
-    Answer,
-    Line,
-    ScaleProtocol,
-    Stable,
-    Unit,
-    UnitlessSettings,
-    fault,
-    misfit,
-)
+from edge.sensors.scale import UNSTABLE, Answer, Line, ScaleProtocol, Stable, Unit, UnitlessSettings, fault, parts_of
 
 _FRAME = re.compile(rb"\x02([A!I]) {0,6}([+-]?\d{1,6}(?:\.\d{1,4})?)\r\x03")
 _MEANING = {b"!": UNSTABLE, b"I": fault("initial")}
@@ -41,9 +31,7 @@ class Settings(UnitlessSettings):
 
 def decode(frame: bytes) -> Answer:
     """One frame, STX to ETX."""
-    fields = _FRAME.fullmatch(frame)
-    if fields is None:
-        raise misfit(frame, b"\x02", b"\x03")
+    fields = parts_of(_FRAME, frame, b"\x02", b"\x03")
     return _MEANING.get(fields[1]) or Stable(Decimal(fields[2].decode("ascii")))
 
 

@@ -31,7 +31,7 @@ from edge.sensors.scale import (
     UnitlessSettings,
     fault,
     mask,
-    misfit,
+    parts_of,
 )
 
 _FRAME = re.compile(rb"S1(?:4([01235])|(?:44|1)(\d{4,5}))\r")
@@ -50,9 +50,7 @@ class Settings(UnitlessSettings):
 def decode(frame: bytes) -> Answer:
     """One answer, S to CR."""
     shown = mask(frame)
-    fields = _FRAME.fullmatch(shown)
-    if fields is None:
-        raise misfit(shown, b"S", b"\r")
+    fields = parts_of(_FRAME, shown, b"S", b"\r")
     if fields[1] is not None:
         return _MEANING[fields[1]]
     weight = Decimal(fields[2].decode("ascii"))

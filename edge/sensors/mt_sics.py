@@ -30,6 +30,7 @@ from edge.sensors.scale import (
     fault,
     mask,
     misfit,
+    parts_of,
     weighed,
 )
 
@@ -56,9 +57,7 @@ class Settings(ScaleSettings):
 def decode(frame: bytes) -> Answer:
     """One frame, to LF."""
     shown = mask(frame)
-    found = _FRAME.fullmatch(shown)
-    if found is None:
-        raise misfit(shown, b"SE", b"\r\n")
+    found = parts_of(_FRAME, shown, b"SE", b"\r\n")
     state, rest, other = found.groups()
     if other:
         return _MEANINGS[other.replace(b" ", b"")]

@@ -39,6 +39,7 @@ from edge.sensors.scale import (
     fault,
     mask,
     misfit,
+    parts_of,
     weighed,
 )
 
@@ -59,9 +60,7 @@ def decode(frame: bytes) -> Answer:
     shown = mask(frame)
     if shown == _UNKNOWN:
         return fault("unknown_command")
-    found = _FRAME.fullmatch(shown)
-    if found is None:
-        raise misfit(shown, b"\n", b"\x03")
+    found = parts_of(_FRAME, shown, b"\n", b"\x03")
     status = found[2].removeprefix(b"S")
     trouble = _trouble(*status[:3])
     if trouble is not None:

@@ -32,6 +32,7 @@ from edge.sensors.scale import (
     fault,
     mask,
     misfit,
+    parts_of,
     weighed,
 )
 
@@ -60,9 +61,7 @@ class Settings(ScaleSettings):
 def decode(frame: bytes) -> Answer:
     """One line, 16 or 22 characters with CR LF."""
     shown = mask(frame)
-    fields = _FRAME.fullmatch(shown)
-    if fields is None:
-        raise misfit(shown, b"", b"\n")
+    fields = parts_of(_FRAME, shown, b"", b"\n")
     data_id, body = (fields[1] or b"").strip(), fields[2]
     if (special := _MEANING.get(body.strip())) is not None:
         return special

@@ -164,6 +164,14 @@ def misfit(shown: bytes, starts: bytes, end: bytes) -> SensorError:
     return SensorError("truncated" if truncated else "bad_frame", shown[:LONGEST].hex(" ") or "no bytes")
 
 
+def parts_of(shape: re.Pattern[bytes], shown: bytes, starts: bytes, end: bytes) -> re.Match[bytes]:
+    """The parts of a whole frame, as `shape` names them; else the SensorError that `misfit` makes of it."""
+    found = shape.fullmatch(shown)
+    if found is None:
+        raise misfit(shown, starts, end)
+    return found
+
+
 def frames(protocol: ScaleProtocol, heard: bytes) -> Iterator[bytes]:
     """Everything in `heard` that looks like a frame, from the first on; overlapping ones too."""
     view = mask(heard) if protocol.masked else heard

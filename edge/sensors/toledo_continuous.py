@@ -35,6 +35,7 @@ from edge.sensors.scale import (
     fault,
     mask,
     misfit,
+    parts_of,
 )
 
 _FRAME = re.compile(rb"\x02([\x20-\x3f])([\x00-\x7f])([\x20-\x7f])([\x20-\x7e]{6})[\x20-\x7e]{6}\r")
@@ -71,9 +72,7 @@ def decode(frame: bytes) -> Answer:
 def decode_plain(frame: bytes) -> Answer:
     """One frame without a checksum, STX to CR."""
     shown = mask(frame)
-    fields = _FRAME.fullmatch(shown)
-    if fields is None:
-        raise misfit(shown, b"\x02", b"\r")
+    fields = parts_of(_FRAME, shown, b"\x02", b"\r")
     status_a, status_b, status_c = fields[1][0], fields[2][0], fields[3][0]
     if status_b & OUT_OF_RANGE:
         return UNDERLOAD if status_b & NEGATIVE else OVERLOAD

@@ -26,7 +26,7 @@ from edge.sensors.scale import (
     ScaleProtocol,
     Stable,
     UnitlessSettings,
-    misfit,
+    parts_of,
 )
 
 _FRAME = re.compile(rb"\x02(?:(\d{5})|([INS])\2{4}|(?=[ \d]{6}) *(\d{1,6})(?: [ \d]{5}\d){2})\x03")
@@ -42,9 +42,7 @@ class Settings(UnitlessSettings):
 
 def decode(frame: bytes) -> Answer:
     """One frame, STX to ETX."""
-    fields = _FRAME.fullmatch(frame)
-    if fields is None:
-        raise misfit(frame, b"\x02", b"\x03")
+    fields = parts_of(_FRAME, frame, b"\x02", b"\x03")
     if fields[2] is not None:
         return _MEANING[fields[2]]
     return Stable(Decimal((fields[1] or fields[3]).decode("ascii")).scaleb(-3))

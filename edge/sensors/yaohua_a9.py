@@ -19,7 +19,7 @@ from operator import xor
 from typing import Literal
 
 from edge.errors import SensorError
-from edge.sensors.scale import Answer, Line, ScaleProtocol, Stable, UnitlessSettings, misfit
+from edge.sensors.scale import Answer, Line, ScaleProtocol, Stable, UnitlessSettings, parts_of
 
 _FRAME = re.compile(rb"\x02(([+-]\d{6})([0-4]))([\dA-F]{2})\x03")
 
@@ -32,9 +32,7 @@ class Settings(UnitlessSettings):
 
 def decode(frame: bytes) -> Answer:
     """One frame, STX to ETX."""
-    fields = _FRAME.fullmatch(frame)
-    if fields is None:
-        raise misfit(frame, b"\x02", b"\x03")
+    fields = parts_of(_FRAME, frame, b"\x02", b"\x03")
     if reduce(xor, fields[1]) != int(fields[4], 16):
         raise SensorError("bad_checksum", frame.hex(" "))
     return Stable(Decimal(fields[2].decode("ascii")).scaleb(-int(fields[3])))

@@ -37,3 +37,6 @@ class Detector(Protocol):
 
     def detect(self, frame: Image) -> Detections:
         """The goods in a BGR frame, uint8 (h, w, 3)."""
+
+    def detect_all(self, frame: Image) -> Detections:
+        """Goods and gaps; `labels` and `classes` say which is which."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -23,17 +22,9 @@ SAME = 0.5
 Rect = tuple[int, int, int, int]
 
 
-@runtime_checkable
-class GapDetector(Protocol):
-    """A detector that finds gaps besides goods."""
-
-    def detect_all(self, frame: Image) -> Detections:
-        """Goods and gaps in a BGR frame, uint8 (h, w, 3)."""
-
-
 def look(detector: Detector, frame: Image) -> Detections:
     """All that the detector can tell of the frame; where it sees goods and, surer, a gap, there is a gap."""
-    return _decided(detector.detect_all(frame)) if isinstance(detector, GapDetector) else detector.detect(frame)
+    return _decided(detector.detect_all(frame))
 
 
 def _decided(found: Detections) -> Detections:

@@ -18,8 +18,8 @@ from edge.vision.eye import ShelfEye
 from edge.vision.fullshelf import FullShelf
 from edge.vision.watch import readings_of
 from edge.wire import Fact, flow_of
+from tests.edge.month import truth
 from tests.edge.shelves import sent
-from tests.edge.sim.test_day_stock import truth
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 DEMO = Path(__file__).parents[2] / "firmware_configs" / "shops" / "demo.toml"

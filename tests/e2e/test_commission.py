@@ -17,20 +17,16 @@ from edge.commissioning.report import NAME, joined
 from edge.identity.sign import verify
 from tests.e2e.test_closed import Place, label_of
 from tests.e2e.test_closed import place as place  # noqa: PLC0414  # the closed broker, and all around it
-from tests.edge.commissioning.shops import ENVIRONMENT, HandledShop, Hands, command, write_profile
+from tests.edge.commissioning.shops import ENVIRONMENT, HandledShop, Hands, command, started, write_profile
 
 
 @pytest.fixture
 def shop(place: Place) -> Iterator[HandledShop]:
     """A virtual shop whose profile names the closed broker."""
     port = int(re.search(r"^port = (\d+)", (place.folder / "shop.toml").read_text(), re.MULTILINE)[1])  # type: ignore[index]  # the fixture wrote it
-    shop = HandledShop(write_profile(place.folder / "full.toml", place.folder / "full", port, tls=True), place.folder)
-    shop.start()
-    try:
-        assert shop.wait_ready()
+    profile = write_profile(place.folder / "full.toml", place.folder / "full", port, tls=True)
+    with started(HandledShop(profile, place.folder)) as shop:
         yield shop
-    finally:
-        shop.stop()
 
 
 @pytest.mark.timeout(180)

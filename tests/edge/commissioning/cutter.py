@@ -9,8 +9,6 @@ Input: one JSON object {"torn", "cases": [profile, ...]}. Output: a line for eac
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,60 +18,40 @@ import structlog
 from edge import commission_commands
 from edge.commissioning import steps as steps  # noqa: PLC0414  # loaded before the first fork
 from edge.commissioning.person import Answers, Nobody
+from edge.consoles import err
 from edge.profile import load_profile
+from tests.edge.cuts import WRITES, cut_at, cut_each, tear
 
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.link"}
 PASSING = ("/check-", "/.write-test")
 """What a check makes and takes away again: nothing is read of it later."""
-WRITES = os.O_WRONLY | os.O_RDWR
-
-
-def cut_at(step: int, folder: Path, *, torn: bool) -> None:
-    """From now on, end this process right before the step of that number."""
-    left = step
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal left
-        if event not in STEPS or not str(args[0]).startswith(str(folder)) or (
-                event == "open" and not WRITES & args[2]) or any(name in str(args[0]) for name in PASSING):
-            return
-        left -= 1
-        if left == 0:
-            if torn:
-                tear(folder)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
-def tear(folder: Path) -> None:
-    for part in folder.rglob("*.part"):
-        if part.stat().st_nlink == 1:  # a second name of a file is not being written
-            os.truncate(part, part.stat().st_size // 2)
 
 
 def commission(profile: Path) -> dict[str, Any]:
     """A whole commissioning of a box without devices, by nobody."""
     wishes = commission_commands.Wishes(
         Answers(by="A. Fitter", skip=("drill",)), patience_s=0.01, other_ports=False, anew=False)
-    return commission_commands._run(profile, Nobody(commission_commands.err), wishes)
+    return commission_commands._run(profile, Nobody(err), wishes)
 
 
 def main() -> None:
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # standard output is the answer
     given = json.load(sys.stdin)
-    for step, case in enumerate(given["cases"], 1):
-        child = os.fork()
-        if child == 0:
-            profile = Path(case)
-            cut_at(step, load_profile(profile).device.data, torn=given["torn"])
-            commission(profile)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        cut = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        sys.stdout.write("cut\n" if cut else "done\n" if status == 0 else f"failed {status}\n")
-        if not cut:
-            return
+
+    def run(step: int, case: str) -> None:
+        profile = Path(case)
+        folder = load_profile(profile).device.data
+
+        def is_step(event: str, args: tuple[Any, ...]) -> bool:
+            if event not in STEPS or not str(args[0]).startswith(str(folder)):
+                return False
+            writes = event != "open" or bool(WRITES & args[2])
+            return writes and not any(name in str(args[0]) for name in PASSING)
+
+        cut_at(step, is_step, lambda: tear(folder.rglob("*.part")) if given["torn"] else None)
+        commission(profile)
+
+    cut_each(given["cases"], run)
 
 
 if __name__ == "__main__":

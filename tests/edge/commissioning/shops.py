@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
@@ -156,6 +157,17 @@ class Hands:
         """End."""
         for timer in self._timers:
             timer.cancel()
+
+
+@contextmanager
+def started(shop: HandledShop) -> Iterator[HandledShop]:
+    """A virtual shop that answers, until the end."""
+    shop.start()
+    try:
+        assert shop.wait_ready()
+        yield shop
+    finally:
+        shop.stop()
 
 
 def command(*words: str) -> list[str]:

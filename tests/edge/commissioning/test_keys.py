@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.documents import Documents
-from tests.edge.commissioning.shops import ENVIRONMENT, HandledShop, Hands, command, write_profile
+from tests.edge.commissioning.shops import ENVIRONMENT, HandledShop, Hands, command, started, write_profile
 
 PLAIN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -22,13 +22,8 @@ PLAIN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[HandledShop]:
     """A virtual shop whose profile is shop.toml."""
-    shop = HandledShop(write_profile(tmp_path / "shop.toml", tmp_path / "box", 9, tls=False), tmp_path)
-    shop.start()
-    try:
-        assert shop.wait_ready()
+    with started(HandledShop(write_profile(tmp_path / "shop.toml", tmp_path / "box", 9, tls=False), tmp_path)) as shop:
         yield shop
-    finally:
-        shop.stop()
 
 
 def drive(folder: Path, hands: Hands, keys: dict[str, str], *flags: str, kill_at: str = "") -> tuple[int, str]:

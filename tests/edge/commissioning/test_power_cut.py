@@ -16,7 +16,7 @@ from tests.cloud_ingest.pki.world import World, world_in
 from tests.conftest import free_port
 from tests.edge.commissioning.cutter import commission
 
-CUTTER = Path(__file__).with_name("cutter.py")
+CUTTER = "tests.edge.commissioning.cutter"
 MOST = 120
 PROFILE = """
 [device]
@@ -44,7 +44,7 @@ def test_a_commissioning_that_is_cut_anywhere_goes_on_and_ends_in_a_signed_repor
         profiles.append(world.path / f"{device}.toml")
         profiles[-1].write_text(PROFILE.format(device=device, data=world.path / device, port=port))
         world.given(device)
-    ran = subprocess.run([sys.executable, str(CUTTER)], capture_output=True, text=True, check=True, timeout=100,
+    ran = subprocess.run([sys.executable, "-m", CUTTER], capture_output=True, text=True, check=True, timeout=100,
                          input=json.dumps({"torn": torn, "cases": [str(each) for each in profiles]}),
                          cwd=Path(__file__).parents[3])
     lines = ran.stdout.split()

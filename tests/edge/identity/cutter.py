@@ -9,8 +9,6 @@ Input: one JSON object {"what", "torn", "cases": [{"label", "folder"}]}. Output:
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,9 @@ from edge.identity.files import Store
 from edge.identity.keeper import Keeper
 from edge.identity.trust import Moment
 from edge.wire.enrol import parse_label
+from tests.edge.cuts import WRITES, cut_at, cut_each, tear
 
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "socket.connect"}
-WRITES = os.O_WRONLY | os.O_RDWR
 
 
 def enrol(store: Store, label: str) -> None:
@@ -40,43 +38,21 @@ def rotate(store: Store, _label: str) -> None:
     keeper.step()
 
 
-def cut_at(step: int, folder: Path, *, torn: bool) -> None:
-    """From now on, end this process right before the step of that number."""
-    left = step
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal left
-        if event not in STEPS or (event == "open" and not (WRITES & args[2] and str(args[0]).startswith(str(folder)))):
-            return
-        left -= 1
-        if left == 0:
-            if torn:
-                tear(folder)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
-def tear(folder: Path) -> None:
-    for part in folder.glob("*.part"):
-        os.truncate(part, part.stat().st_size // 2)
-
-
 def main() -> None:
     given = json.load(sys.stdin)
-    run = {"enrol": enrol, "rotate": rotate}[given["what"]]
-    for step, case in enumerate(given["cases"], 1):
-        child = os.fork()
-        if child == 0:
-            folder = Path(case["folder"])
-            cut_at(step, folder, torn=given["torn"])
-            run(Store(folder), case["label"])
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        cut = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        sys.stdout.write("cut\n" if cut else "done\n" if status == 0 else f"failed {status}\n")
-        if not cut:
-            return
+    what = {"enrol": enrol, "rotate": rotate}[given["what"]]
+
+    def run(step: int, case: dict[str, str]) -> None:
+        folder = Path(case["folder"])
+
+        def is_step(event: str, args: tuple[Any, ...]) -> bool:
+            return event in STEPS and (
+                event != "open" or bool(WRITES & args[2] and str(args[0]).startswith(str(folder))))
+
+        cut_at(step, is_step, lambda: tear(folder.glob("*.part")) if given["torn"] else None)
+        what(Store(folder), case["label"])
+
+    cut_each(given["cases"], run)
 
 
 if __name__ == "__main__":

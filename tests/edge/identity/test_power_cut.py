@@ -19,7 +19,7 @@ from edge.identity.keeper import Keeper
 from edge.wire.enrol import Label
 from tests.cloud_ingest.pki.world import World, world_in
 
-CUTTER = Path(__file__).with_name("cutter.py")
+CUTTER = "tests.edge.identity.cutter"
 MOST, LABELS = 40, 24
 
 
@@ -34,7 +34,7 @@ def cut_everywhere(what: str, torn: bool, cases: list[tuple[Label, Store]]) -> i
     """Cut case n at step n, until one comes through; how many were cut."""
     given = {"what": what, "torn": torn, "cases": [
         {"label": str(label), "folder": str(store.folder)} for label, store in cases]}
-    ran = subprocess.run([sys.executable, str(CUTTER)], input=json.dumps(given), capture_output=True, text=True,
+    ran = subprocess.run([sys.executable, "-m", CUTTER], input=json.dumps(given), capture_output=True, text=True,
                          check=True, timeout=50, cwd=Path(__file__).parents[3])
     lines = ran.stdout.split()
     assert lines[-1] == "done", ran.stdout + ran.stderr

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -17,13 +16,6 @@ from tests.edge.sensors.serial_bench import Adapter, replies
 POLL, STATUS_REQUEST, NAK = b"\x04\x05", b"\x04\x0208\x03", b"\x15"
 KG_1_234 = b"\x0202\x1b3\x1b01234\x1b000100\x1b000123\x03"
 MOTION, STILL, LOCKED = b"\x0209\x1b20\x03", b"\x0209\x1b21\x03", b"\x0211\x1b2A7\x03"
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Iterator[Adapter]:
-    adapter = Adapter(tmp_path / "scale")
-    yield adapter
-    adapter.unplug()
 
 
 @pytest.fixture

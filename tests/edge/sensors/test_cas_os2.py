@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import reduce
 from operator import xor
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -26,13 +25,6 @@ ENQ, ACK, NAK, DC1 = b"\x05", b"\x06", b"\x15", b"\x11"
 
 def framed(body: bytes, other_bcc: bool = False) -> bytes:
     return b"\x01\x02" + body + bytes((reduce(xor, body) ^ (0x03 if other_bcc else 0),)) + b"\x03\x04"
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Iterator[Adapter]:
-    adapter = Adapter(tmp_path / "scale")
-    yield adapter
-    adapter.unplug()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain, cycle
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,6 @@ from tests.edge.sensors.serial_bench import Adapter
 
 LIGHT, HEAVY = b"9900031600000004\r\n", b"9900123400000004\r\n"
 pytestmark = pytest.mark.timeout(20)
-
-
-@pytest.fixture
-def adapter(tmp_path: Path) -> Iterator[Adapter]:
-    adapter = Adapter(tmp_path / "port")
-    yield adapter
-    adapter.unplug()
 
 
 def opened(name: str, adapter: Adapter, **given: Any) -> Driver:

@@ -87,13 +87,6 @@ def settings(port: Path, **more: Any) -> Settings:
 
 
 @pytest.fixture
-def adapter(tmp_path: Path) -> Iterator[Adapter]:
-    adapter = Adapter(tmp_path / "scale")
-    yield adapter
-    adapter.unplug()
-
-
-@pytest.fixture
 def scale(adapter: Adapter) -> Iterator[Driver]:
     scale = open_driver(settings(adapter.path), SystemClock())
     yield scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 import pytest
@@ -13,9 +13,10 @@ from edge.plan import Plan
 from edge.profile import Slot
 from edge.readings import Reading
 from edge.sim.day import camera_readings, polls, scale_readings
-from edge.sim.story import DAY_S, Event, PutBack, Restocked, Taken, change, day
-from edge.sim.truth import Total, TruthEvent, totals, truth_of
+from edge.sim.story import DAY_S, day
+from edge.sim.truth import Total, totals
 from edge.wire import Fact
+from tests.edge.month import truth
 
 ON = date(2026, 3, 2)
 SINCE = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
@@ -24,14 +25,6 @@ BISCUITS = Slot.model_validate({"name": "A1", "sku": "4006381333931", "capacity"
                                 "item_weight": "0.250 kg", "tare": "1.2 kg"})
 COLA = Slot.model_validate({"name": "B1", "sku": "5000112637922", "capacity": 6, "camera": "cam-1",
                             "region": [0, 0, 1, 1]})
-
-
-def truth(slot: Slot, events: Iterable[Event]) -> Iterator[TruthEvent]:
-    level = slot.capacity
-    for event in events:
-        if isinstance(event, Taken | PutBack | Restocked) and event.slot == slot.name:
-            level += change(event)
-            yield truth_of(event, slot.sku, level)
 
 
 def counted(slot: Slot, readings: Iterable[tuple[Reading, ...]]) -> Total:

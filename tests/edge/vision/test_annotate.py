@@ -21,6 +21,9 @@ class Fixed:
         boxes = np.array(((10, 20, 50, 115), (60, 20, 100, 115)), np.float32)
         return Detections(boxes, np.array((0.9, 0.8), np.float32), np.zeros(2, np.int64))
 
+    def detect_all(self, frame: Image) -> Detections:
+        return self.detect(frame)
+
 
 def test_drawn_on_a_copy_that_can_be_read() -> None:
     picture = shelf()
