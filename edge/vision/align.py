@@ -40,6 +40,8 @@ FOUND, ALONE = 0.6, 0.04
 LEAST, GUESSES = 8, 3
 CHANGED, SOME, MUCH, STIRRED = 24, 0.03, 0.15, 0.003
 """A push changes, by so much grey, more than `SOME` of a picture, or more than `STIRRED` of what lies between slots."""
+SURE, TURNED = 0.6, 0.1
+"""A place that is less alike may be upside down; and by how much more alike it then is when it is turned over."""
 TURNS, ZOOMS = (-2.0, -1.0, 0.0, 1.0, 2.0), (0.97, 1.0, 1.03)
 
 
@@ -234,8 +236,10 @@ class Seen:
         if grey.shape != self.grey.shape:
             return False
         changed = cv2.absdiff(grey, self.grey) > CHANGED
-        share = float(changed.mean())
-        return share <= SOME or (free is not None and share <= MUCH and float(changed[free].mean()) <= STIRRED)
+        share = np.count_nonzero(changed) / changed.size
+        if share <= SOME or free is None or share > MUCH:
+            return bool(share <= SOME)
+        return bool(np.count_nonzero(changed & free) <= STIRRED * np.count_nonzero(free))
 
 
 def align(reference: Reference, image: Image, before: Seen | None = None, free: Mask | None = None,
@@ -247,10 +251,10 @@ def align(reference: Reference, image: Image, before: Seen | None = None, free: 
     seen = _grey(image, WIDE)
     if seen.shape != reference.shape:
         return None
-    unit = np.diag([seen.shape[1], seen.shape[0], 1.0])
     known = STILL if before is None else before.place
-    if before is not None and before.shows(image, free):
+    if before is not None and before.shows(seen, free):
         return known
+    unit = np.diag([seen.shape[1], seen.shape[0], 1.0])
     last = place = unit @ known.matrix @ np.linalg.inv(unit)
     alike = reference.alike(seen, place)
     if alike < max(rule.fits, rule.drop * known.alike):
@@ -259,12 +263,20 @@ def align(reference: Reference, image: Image, before: Seen | None = None, free: 
         alike, place = _best(reference, seen, [place, *places])
         if alike < max(rule.fits, rule.drop * known.alike):
             alike, place = _best(reference, seen, [place, *reference.swept(seen)])
+    if alike < SURE and _turned_over(reference, seen, alike):
+        return None
     matrix = np.linalg.inv(unit) @ place @ unit
     moved = _moved(matrix, seen.shape[0] / seen.shape[1])
     elsewhere = before is not None and place is not last
     if alike < max(rule.fits, rule.keep * known.alike if elsewhere else 0.0) or not moved <= rule.most:
         return None
     return Alignment(matrix / matrix[2, 2], moved, alike)
+
+
+def _turned_over(reference: Reference, seen: Image, alike: float) -> bool:
+    """Whether the frame is more alike upside down: boards and rails fit by a third that way, too."""
+    turned = (np.asarray(cv2.flip(seen, way), np.uint8) for way in (0, -1))
+    return any(reference.alike(each, np.eye(3)) > alike + TURNED for each in turned)
 
 
 def _best(reference: Reference, seen: Image, places: list[Matrix]) -> tuple[float, Matrix]:

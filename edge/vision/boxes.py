@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -31,17 +33,29 @@ def letterbox(frame: Image, width: int, height: int) -> tuple[Image, Letterbox]:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     fit = Letterbox(scale, (width - inner_w) // 2, (height - inner_h) // 2)
     small = frame if (inner_w, inner_h) == (w, h) else cv2.resize(frame, (inner_w, inner_h), interpolation=how)
-    four = cv2.cvtColor(small, cv2.COLOR_BGR2BGRA)
-    right, bottom = width - inner_w - fit.left, height - inner_h - fit.top
-    canvas = cv2.copyMakeBorder(four, fit.top, bottom, fit.left, right, cv2.BORDER_CONSTANT, value=(GREY,) * 4)
-    return np.asarray(canvas, np.uint8), fit
+    right, bottom = fit.left + inner_w, fit.top + inner_h
+    canvas = np.empty((height, width, 4), np.uint8)
+    canvas[:fit.top] = canvas[bottom:] = canvas[:, :fit.left] = canvas[:, right:] = GREY
+    cv2.cvtColor(small, cv2.COLOR_BGR2BGRA, dst=canvas[fit.top:bottom, fit.left:right])
+    return canvas, fit
 
 
-def _limits(thresholds: Sequence[float]) -> Floats:
-    """The logits of the thresholds, (n, 1, 1); 0 lets everything pass, 1 nothing."""
-    with np.errstate(divide="ignore"):
-        share = np.clip(np.array(thresholds, np.float64), 0, 1)
-        return np.asarray(np.log(share) - np.log1p(-share), np.float32)[:, None, None]
+@lru_cache(maxsize=8)
+def _limits(thresholds: tuple[float, ...]) -> Floats:
+    """The logits of the thresholds, (n, 1); 0 lets everything pass, 1 nothing."""
+    logits = [math.log(score / (1 - score)) if 0 < score < 1 else math.copysign(math.inf, score - 0.5)
+              for score in thresholds]  # fmt: skip
+    return np.array(logits, np.float32)[:, None]
+
+
+@lru_cache(maxsize=8)
+def _grid(height: int, width: int, stride: int) -> Floats:
+    """For each cell of a map, row by row, where its box begins, x y x y, and by what its sides' lengths in strides
+    are to be multiplied, (2, 4, height * width), in the input's pixels.
+    """
+    y, x = (np.indices((height, width)).reshape(2, -1) + 0.5) * stride
+    return np.stack((np.stack((x, y, x, y)), np.outer((-stride, -stride, stride, stride), np.ones(len(x))))).astype(
+        np.float32)
 
 
 def decode(
@@ -53,36 +67,31 @@ def decode(
     strides from the cell's middle; a side lies at their mean, weighted by softmax (Li et al. 2020).
     `thresholds` has one score per class; a cell may answer for several classes.
     """
-    classes, limits = len(thresholds), _limits(thresholds)
-    scale = np.array(distances, np.float32)
-    boxes, scores, kinds = [], [], []
+    classes, limits = len(thresholds), _limits(tuple(thresholds))
+    kinds, logits, sides, places = [], [], [], []
     for level, stride in zip(maps, strides, strict=True):
+        cells = level.reshape(len(level), -1)
         # Logits are compared first, so that only the few cells that count are decoded.
-        kind, y, x = np.nonzero(level[:classes] >= limits)
-        sides = level[classes:, y, x].reshape(4, len(scale), -1)
-        weights = np.exp(sides - sides.max(1, keepdims=True))
-        reach = np.einsum("sbn,b->sn", weights, scale) / weights.sum(1) * stride
-        middle_x, middle_y = (x + 0.5) * stride, (y + 0.5) * stride
-        boxes.append(
-            np.stack((middle_x - reach[0], middle_y - reach[1], middle_x + reach[2], middle_y + reach[3]), 1)
-        )
-        with np.errstate(over="ignore"):
-            scores.append(1 / (1 + np.exp(-level[kind, y, x])))
+        kind, cell = (cells[:classes] >= limits).nonzero()
         kinds.append(kind)
-    return Detections(
-        np.concatenate(boxes).astype(np.float32),
-        np.concatenate(scores).astype(np.float32),
-        np.concatenate(kinds).astype(np.int64),
-    )
+        logits.append(cells[kind, cell])
+        sides.append(cells[classes:].take(cell, 1))
+        places.append(_grid(*level.shape[1:], stride).take(cell, 2))
+    weights = np.concatenate(sides, 1).reshape(4, len(distances), -1)
+    weights = np.exp(weights - weights.max(1, keepdims=True))
+    middle, outwards = np.concatenate(places, 2)
+    reach = (weights * np.array(distances, np.float32)[:, None]).sum(1) / weights.sum(1)
+    boxes = middle + reach * outwards
+    scores = 0.5 + 0.5 * np.tanh(0.5 * np.concatenate(logits))  # the logistic function, which does not overflow so
+    return Detections(np.ascontiguousarray(boxes.T), scores, np.concatenate(kinds))
 
 
 def suppress(found: Detections, iou: float, at_most: int) -> Detections:
     """The best detections, none overlapping a better one of its class by more than `iou`, `at_most` per class."""
-    sizes = found.boxes[:, 2:] - found.boxes[:, :2]
-    xywh = np.concatenate((found.boxes[:, :2], sizes), 1).astype(np.float64)
+    xywh = found.boxes.astype(np.float64)
+    xywh[:, 2:] -= xywh[:, :2]
     kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), found.scores.tolist(), found.classes.tolist(), -1.0, iou)
-    order: npt.NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)
-    order = order[np.argsort(-found.scores[order], kind="stable")]
+    order: npt.NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)  # OpenCV gives the best first
     if len(order) > at_most:
         own = found.classes[order][:, None] == np.unique(found.classes)
         order = order[((own.cumsum(0) <= at_most) & own).any(1)]
@@ -91,8 +100,9 @@ def suppress(found: Detections, iou: float, at_most: int) -> Detections:
 
 def to_frame(found: Detections, fit: Letterbox, width: int, height: int, labels: tuple[str, ...]) -> Detections:
     """The same boxes in the frame's pixels, clipped to it; those outside it are left out."""
-    boxes = (found.boxes - (fit.left, fit.top, fit.left, fit.top)) / fit.scale
-    boxes[:, 0::2] = boxes[:, 0::2].clip(0, width)
-    boxes[:, 1::2] = boxes[:, 1::2].clip(0, height)
-    inside = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return Detections(boxes[inside].astype(np.float32), found.scores[inside], found.classes[inside], labels)
+    corner, ends = np.array((fit.left, fit.top) * 2, np.float32), np.array((width, height) * 2, np.float32)
+    boxes = np.minimum(np.maximum((found.boxes - corner) / np.float32(fit.scale), 0), ends)
+    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if inside.all():
+        return Detections(boxes, found.scores, found.classes, labels)
+    return Detections(boxes[inside], found.scores[inside], found.classes[inside], labels)

@@ -11,9 +11,11 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge.vision.align import WIDE, Alignment, Seen, align
 from edge.vision.detector import Detector, Floats, Image
@@ -26,21 +28,25 @@ from edge.vision.observe import (
     Stand,
     beginning,
     between,
+    changed,
     count_facings,
     gain,
+    little,
     motion_step,
     small_view,
     unchanged,
 )
-from edge.vision.quality import RULE, Stillness, assess, still_step
-from edge.vision.slots import Fill
-from edge.vision.tiles import look_at, parts_of
+from edge.vision.quality import RULE, Stillness, assess, glance, still_step, unusable
+from edge.vision.slots import Fill, canvas_size
+from edge.vision.tiles import look_at
 
 BLIND_SD = 0.5
 """Deviation of a count by boxes alone, in facings."""
 CHECK_FRAMES, SUSPICIOUS = 60, 0.75
 """The lens is looked after at the latest after so many frames, and where less than this share is left on the shelf or
 of the picture's detail."""
+ROUNDING = 2
+"""Pixels by which a frame of the commissioning picture's shape may be higher than it, both at the canvas's width."""
 LENS = dataclasses.replace(RULE, shift=math.inf, alike=-1.0)
 
 
@@ -57,14 +63,6 @@ class Verdict:
     moved: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Judged:
-    """A slot as it looked when it was last judged, and the answer."""
-
-    view: Floats
-    fill: Fill
-
-
 class ShelfEye:
     """Judges a camera's frames one after another."""
 
@@ -79,17 +77,21 @@ class ShelfEye:
         self._between: Mask | None = None
         self._place: Alignment | None = None
         self._before: Seen | None = None
-        self._judged: dict[str, _Judged] = {}
+        self._judged: tuple[Fill, ...] = ()
+        self._shown: Floats | None = None
         self._still: Stillness | None = None
         self._unchecked, self._crisp = CHECK_FRAMES, 0.0
         self._counted: tuple[Floats, tuple[Fill, ...]] | None = None
 
     def judge(self, image: Image, t: float = 0.0) -> Verdict:
         """What the frame says, BGR uint8 (h, w, 3), taken at monotonic time `t`."""
+        odd = self._odd(image)
+        if odd:
+            return Verdict(reason=odd)
         shrunk = image if self._full is None else self._full.shrunk(image)
         thumb = thumbnail(shrunk)
         self._still = still_step(self._still, thumb, t)
-        plain = assess(thumb, None, self._still.lasted(t))
+        plain = glance(thumb, self._still.lasted(t))
         if not plain.ok:
             return Verdict(reason=plain.reason)
         if self._full is None:
@@ -108,6 +110,14 @@ class ShelfEye:
             return Verdict(reason="blocked", moved=place.moved)
         self._before = Seen(thumb, place)
         return self._by_picture(self._full, image, (thumb, canvas, small), place)
+
+    def _odd(self, image: Image) -> str:
+        """Why the frame is none of this camera's, or nothing."""
+        odd = unusable(image)
+        if odd is not None:
+            return odd.reason
+        other = self._full is not None and abs(canvas_size(image.shape)[1] - self._full.size[1]) > ROUNDING
+        return "misaligned" if other else ""
 
     def _free_of(self, small: Floats) -> Mask:
         if self._free is None or self._free.shape != small.shape[:2]:
@@ -140,9 +150,9 @@ class ShelfEye:
         A frame in which no slot changed costs no inference. `views`: the thumbnail, the canvas and its small view.
         """
         thumb, canvas, small = views
-        same = {stand.slot: judged.fill for stand in self.stands
-                if (judged := self._judged.get(stand.slot)) is not None
-                and unchanged(judged.view, crop(small, stand))}
+        new = None if self._shown is None else changed(self._shown, small)
+        same = {} if new is None else {
+            stand.slot: fill for stand, fill in zip(self.stands, self._judged, strict=True) if little(crop(new, stand))}
         self._unchecked += 1
         crisp = crispness(thumb)
         due = self._unchecked >= CHECK_FRAMES or crisp < SUSPICIOUS * self._crisp
@@ -155,13 +165,17 @@ class ShelfEye:
             if harm:
                 return Verdict(reason=harm, moved=place.moved)
             self._unchecked, self._crisp = 0, crisp
-        self._judged |= {stand.slot: _Judged(crop(small, stand).copy(), fill)
-                         for stand, fill in zip(self.stands, fills, strict=True) if stand.slot not in same}
+        self._judged = fills
+        if self._shown is None:
+            self._shown = small.copy()
+        for stand in self.stands:
+            if stand.slot not in same:
+                crop(self._shown, stand)[:] = crop(small, stand)
         return Verdict(fills, moved=place.moved)
 
     def _less(self, fills: tuple[Fill, ...]) -> bool:
         """Whether so much less is there than before that the lens may be at fault."""
-        before = sum(judged.fill.facings for judged in self._judged.values())
+        before = sum(fill.facings for fill in self._judged)
         return not self._judged or sum(fill.facings for fill in fills) < SUSPICIOUS * before
 
     def _harm(self, full: FullShelf, image: Image, thumb: Image) -> str:
@@ -181,7 +195,7 @@ class ShelfEye:
         if self._counted is not None and unchanged(self._counted[0], small):
             return Verdict(self._counted[1])
         self.inferences += 1
-        found = look_at(self._detector, image, parts_of(image.shape, self.stands))
+        found = look_at(self._detector, image, self.stands)
         counts = count_facings(found, image.shape, self.stands)
         fills = tuple(
             Fill(stand.slot, n := counts[stand.slot], n * stand.depth, min(1.0, n / stand.facings), BLIND_SD, 0.5)
@@ -191,19 +205,19 @@ class ShelfEye:
 
 
 def thumbnail(image: Image) -> Image:
-    """The frame 320 pixels wide: enough to see whether it is dark, and where it lies."""
-    h, w = image.shape[:2]
+    """The frame in grey, 320 pixels wide: enough to see whether it is dark, and where it lies."""
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    h, w = grey.shape
     how = cv2.INTER_AREA if w >= 2 * WIDE else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (WIDE, max(1, round(h * WIDE / w))), interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(grey, (WIDE, max(1, round(h * WIDE / w))), interpolation=how), np.uint8)
 
 
 def crispness(thumb: Image) -> float:
     """How much fine detail a thumbnail has, for its light: less where goods are gone, or where it is blurred."""
-    grey = cv2.cvtColor(thumb, cv2.COLOR_BGR2GRAY)
-    return float(np.abs(cv2.Laplacian(grey, cv2.CV_16S)).mean() / (grey.mean() + 1))
+    return cv2.norm(cv2.Laplacian(thumb, cv2.CV_16S), cv2.NORM_L1) / (cv2.sumElems(thumb)[0] + thumb.size)
 
 
-def crop(small: Floats, stand: Stand) -> Floats:
+def crop(small: npt.NDArray[Any], stand: Stand) -> npt.NDArray[Any]:
     """The part of a shrunk frame in which a slot lies."""
     h, w = small.shape[:2]
     return small[int(stand.y0 * h):math.ceil(stand.y1 * h), int(stand.x0 * w):math.ceil(stand.x1 * w)]

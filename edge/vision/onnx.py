@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 
 from edge.errors import ModelError
+from edge.vision import closer
 from edge.vision.boxes import decode, letterbox, suppress, to_frame
 from edge.vision.card import MAKE, PRODUCT, Card, read_model
 from edge.vision.detector import Detections, Floats, Image
@@ -19,13 +20,15 @@ _NEVER = 1.0
 
 
 def _session(data: bytes, threads: int) -> onnxruntime.InferenceSession:
-    """A session for a small box: few threads that do not spin, and no memory kept beyond what one run needs."""
+    """A session for a small box: few threads that do not spin, and its arena, which holds just what one run needs.
+
+    Without the arena each run takes its memory anew: slower by 0.7 ms, and in pieces that cost 29 MB more.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     # Between frames a spinning thread would eat the core that the sensors need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -45,6 +48,7 @@ class OnnxDetector:
         self._products = tuple(
             score if name == PRODUCT else _NEVER for name, score in zip(card.classes, self.thresholds, strict=True)
         )
+        self.inferences = 0
         self._session = _session(data, threads)
         self._input = self._session.get_inputs()[0].name
 
@@ -75,15 +79,16 @@ class OnnxDetector:
 
     def infer(self, canvas: Image) -> list[Floats]:
         """Raw maps (classes + 4 x bins, h, w), one per stride, of a letterboxed frame (h, w, 4)."""
+        self.inferences += 1
         return [np.asarray(output[0], np.float32) for output in self._session.run(None, {self._input: canvas[None]})]
 
     def detect(self, frame: Image) -> Detections:
         """The goods in a BGR frame, uint8 (h, w, 3), at or above the card's threshold."""
-        return self._look(frame, self._products)
+        return closer.look(self._look, frame, self._products, self.card)
 
     def detect_all(self, frame: Image) -> Detections:
         """Goods and gaps; `classes` says which is which."""
-        return self._look(frame, self.thresholds)
+        return closer.look(self._look, frame, self.thresholds, self.card)
 
     def _look(self, frame: Image, thresholds: tuple[float, ...]) -> Detections:
         canvas, fit = letterbox(frame, *self.card.input)

@@ -30,12 +30,15 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge.vision.detector import Image
 
 OK = "ok"
 VIEW_WIDTH = 240
 EDGE_WIDTH = 960
+LEAST_SIDE, LONGEST = 8, 8
+"""Pixels that the shorter side has at least, and how many times as long the longer one may be."""
 _CONTRAST = np.ones((21, 21), np.uint8)
 
 
@@ -128,7 +131,7 @@ GOOD = Verdict(OK)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stillness:
-    """The last picture that was new, thinned out, and since when none was, in monotonic seconds."""
+    """The last picture that was new, in grey, and since when none was, in monotonic seconds."""
 
     pixels: Image
     since: float
@@ -147,8 +150,9 @@ def baseline_of(image: Image) -> Baseline:
 
 def still_step(state: Stillness | None, image: Image, t: float, rule: Rule = RULE) -> Stillness:
     """The state after a picture taken at monotonic time `t`: a new reference where enough pixels changed."""
-    pixels = _grey(image[::2, ::2])
-    if state is None or state.pixels.shape != pixels.shape or float((state.pixels != pixels).mean()) >= rule.noise:
+    pixels = _grey(image)
+    if (state is None or state.pixels.shape != pixels.shape
+            or np.count_nonzero(state.pixels != pixels) >= rule.noise * pixels.size):
         return Stillness(pixels, t)
     return state
 
@@ -162,9 +166,28 @@ def assess(image: Image, baseline: Baseline | None = None, still_s: float = 0.0,
         still_s: how long no picture was new (`Stillness.lasted`).
         rule: the limits.
     """
+    odd = unusable(image)
+    if odd is not None:
+        return odd
     view = _view(image)
     return (_lit(view, rule) or _covered(view, baseline, rule) or _frozen(still_s, rule)
             or (_moved(view, baseline, rule) or _blurred(image, baseline, rule) if baseline else None) or GOOD)
+
+
+def unusable(image: npt.NDArray[Any]) -> Verdict | None:
+    """Why this is no picture that could be judged: BGR uint8 (h, w, 3), with sides of a camera's; None where it is."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        return Verdict("undecodable", f"no BGR picture of 8 bits, but {image.dtype} {image.shape}")
+    short, long = sorted(image.shape[:2])
+    if short < LEAST_SIDE or long > LONGEST * short:
+        return Verdict("undecodable", f"{image.shape[1]} x {image.shape[0]} pixels are no picture of a shelf")
+    return None
+
+
+def glance(grey: Image, still_s: float, rule: Rule = RULE) -> Verdict:
+    """What is wrong with a grey picture (h, w), as far as it shows without comparing it with another."""
+    view = _view(grey)
+    return _lit(view, rule) or _covered(view, None, rule) or _frozen(still_s, rule) or GOOD
 
 
 def edge_px(image: Image) -> float:
@@ -183,14 +206,14 @@ def edge_px(image: Image) -> float:
 
 
 def _lit(view: Image, rule: Rule) -> Verdict | None:
-    mean = float(view.mean())
+    mean, _ = _tone(view)
     if mean < rule.dark:
         return Verdict("dark", f"mean brightness {mean:.0f} of 255: is the light on, the lens free?")
     return None
 
 
 def _covered(view: Image, baseline: Baseline | None, rule: Rule) -> Verdict | None:
-    if float(view.std()) < rule.plain:
+    if _tone(view)[1] < rule.plain:
         return Verdict("covered", "nothing but one tone: is the lens free?")
     if baseline is None:
         return None
@@ -218,10 +241,15 @@ def _moved(view: Image, baseline: Baseline, rule: Rule) -> Verdict | None:
                                 "was, or mark the slots again")
     if len(sure) >= 2 and rule.shift <= max(sure) < rule.pitch and not stays:
         return Verdict("moved", "turned, or nearer or farther: aim it as it was, or mark the slots again")
-    alike = float(np.corrcoef(baseline.view.ravel(), view.ravel())[0, 1])
+    alike = _likeness(baseline.view, view)
     if whole.sure < rule.trust and alike < rule.alike:
         return Verdict("moved", f"it looks at something else (correlation {alike:.2f}): aim it as it was")
     return None
+
+
+def _likeness(a: Image, b: Image) -> float:
+    """Correlation; none with a picture of one tone."""
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
 
 
 def _blurred(image: Image, baseline: Baseline, rule: Rule) -> Verdict | None:
@@ -258,14 +286,22 @@ def _quarters(view: Image) -> tuple[Image, Image, Image, Image]:
     return view[:y, :x], view[:y, x:2 * x], view[y:2 * y, :x], view[y:2 * y, x:2 * x]
 
 
+def _tone(grey: Image) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    mean, deviation = cv2.meanStdDev(grey)
+    return float(mean[0, 0]), float(deviation[0, 0])
+
+
 def _grey(image: Image) -> Image:
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def _view(image: Image) -> Image:
-    return _shrunk(_grey(image), VIEW_WIDTH)
+    grey = _grey(image)
+    # From so near, the mean over areas tells no more than the line between two pixels, and takes five times as long.
+    return _shrunk(grey, VIEW_WIDTH, cv2.INTER_AREA if grey.shape[1] >= 2 * VIEW_WIDTH else cv2.INTER_LINEAR)
 
 
-def _shrunk(grey: Image, width: int) -> Image:
+def _shrunk(grey: Image, width: int, how: int = cv2.INTER_AREA) -> Image:
     height = max(4, round(grey.shape[0] * width / grey.shape[1]))
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=how), np.uint8)

@@ -17,7 +17,8 @@ DEMO = Path(__file__).parents[2] / "firmware_configs" / "shops" / "demo.toml"
 
 
 def test_agent_memory_and_cpu(tmp_path: Path, mosquitto: str) -> None:
-    text = DEMO.read_text().replace("18830", "{port}").replace(".demo/edge", "{data}")
+    text = DEMO.read_text().replace("{", "{{").replace("}", "}}")
+    text = text.replace("18830", "{port}").replace(".demo/edge", "{data}")
     plant = Plant(tmp_path, mosquitto, text.replace("18831", str(free_port())))
     try:
         for name in ("broker", "cloud-1", "sim"):

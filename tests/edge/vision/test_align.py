@@ -96,3 +96,11 @@ def test_a_frame_laid_over_the_picture_shows_it(reference: Reference) -> None:
 def test_points_keep_their_place_where_nothing_moved() -> None:
     np.testing.assert_allclose(to_picture(STILL.matrix, POINTS), POINTS)
     assert to_picture(STILL.matrix, np.zeros((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("left", [1.0, 0.5, 0.0])
+def test_a_camera_turned_over_is_misaligned_however_much_is_left(reference: Reference, left: float) -> None:
+    shown = picture(left=left)
+    assert align(reference, shown) is not None
+    assert align(reference, np.ascontiguousarray(shown[::-1, ::-1])) is None
+    assert align(reference, np.ascontiguousarray(shown[::-1])) is None

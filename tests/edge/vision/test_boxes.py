@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.vision.boxes import Letterbox, decode, letterbox, suppress, to_frame
+from edge.vision.boxes import GREY, Letterbox, decode, letterbox, suppress, to_frame
 from edge.vision.detector import Detections, Floats
 
 seeds = st.integers(0, 2**32 - 1)
@@ -106,6 +106,16 @@ def test_a_box_comes_back_to_its_place_in_the_frame(w: int, h: int) -> None:
     found = Detections(seen.astype(np.float32), np.ones(1, np.float32), np.zeros(1, np.int64))
     back = to_frame(found, fit, w, h, ("product",))
     np.testing.assert_allclose(back.boxes, box, atol=0.02)
+
+
+@pytest.mark.parametrize(("w", "h"), [(640, 480), (480, 640), (640, 640), (640, 1), (7, 640)])
+def test_the_frame_lies_in_the_canvas_as_it_is_and_all_else_is_grey(w: int, h: int) -> None:
+    frame = np.random.default_rng(1).integers(0, 256, (h, w, 3), np.uint8)
+    canvas, fit = letterbox(frame, 640, 640)
+    inner = (slice(fit.top, fit.top + h), slice(fit.left, fit.left + w))
+    np.testing.assert_array_equal(canvas[inner][..., :3], frame)
+    canvas[inner] = GREY
+    assert (canvas == GREY).all()
 
 
 def test_boxes_are_clipped_to_the_frame_and_those_outside_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import cv2
@@ -141,3 +142,26 @@ def test_levels_of_a_shelf_that_nobody_trained_on_are_right(hard: bool) -> None:
     assert score.precision >= 0.97
     assert score.recall >= 0.97
     assert score.error <= 0.05
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda image: image[..., 0], "undecodable"), (lambda image: np.dstack((image, image[..., 0])), "undecodable"),
+    (lambda image: np.full(image.shape, np.nan), "undecodable"), (lambda image: image[:0], "undecodable"),
+    (lambda image: image[:1, :1], "undecodable"), (lambda image: image[:, :30], "undecodable"),
+    (np.rot90, "misaligned"), (lambda image: cv2.resize(image, (1280, 720)), "misaligned"),
+    (lambda image: image[::-1, ::-1], "misaligned"), (lambda image: cv2.resize(image, (480, 360)), ""),
+    (lambda image: cv2.resize(image, (1920, 1440)), ""),
+], ids=["grey", "four channels", "NaN", "nothing", "1x1", "strip", "portrait", "16:9", "turned over", "half", "double"])
+def test_a_frame_of_another_kind_gives_no_level_and_its_reason_and_the_next_is_judged_again(
+    change: Callable[[np.ndarray], np.ndarray], reason: str
+) -> None:
+    (watching, _), scene = eye(), Scene(SHELF, 1, untidy=True)
+    for n in range(3):
+        watching.judge(scene.render(FULL, float(n)))
+    assert watching.judge(change(scene.render(FULL, 3.0))).reason == reason
+    assert not watching.judge(scene.render(FULL, 4.0)).reason
+
+
+def test_without_a_picture_of_the_full_shelf_what_is_no_picture_is_told_too() -> None:
+    watching = ShelfEye(STANDS, Blind())
+    assert watching.judge(np.zeros((0, 0, 3), np.uint8)).reason == "undecodable"

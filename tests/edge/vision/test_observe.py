@@ -13,6 +13,7 @@ from edge.vision.observe import (
     MotionRule,
     MotionState,
     Region,
+    Stand,
     between,
     count_facings,
     motion_step,
@@ -60,6 +61,12 @@ def test_regions_that_tile_the_frame_count_every_box_once(
 def test_a_region_outside_the_frame_is_refused(corners: tuple[float, float, float, float]) -> None:
     with pytest.raises(ValueError, match="a region lies inside"):
         Region("A1", *corners)
+
+
+@pytest.mark.parametrize(("facings", "depth"), [(0, 1), (1, 0), (-3, 1)])
+def test_a_slot_without_a_place_is_refused(facings: int, depth: int) -> None:
+    with pytest.raises(ValueError, match="at least one facing"):
+        Stand("A1", 0, 0, 1, 1, facings, depth)
 
 
 def test_a_still_shelf_is_known_after_two_frames_and_stays_countable() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -186,3 +187,19 @@ def test_photos_of_shelves_are_told_from_their_spoilt_copies(shared: Path) -> No
         assert assess(noisy(warped(photo, 0.04)), baseline).reason == "moved"
         assert assess(noisy(warped(photo, zoom=1.1)), baseline).reason == "moved"
         assert assess(blurred(photo, 3), baseline).reason == "defocused"
+
+
+@pytest.mark.parametrize("image", [
+    FULL[..., 0], FULL[..., :1], np.dstack((FULL, FULL[..., :1])), FULL.astype(np.float32), FULL[:0], FULL[:8],
+    FULL[:60], np.full(FULL.shape, np.nan),
+], ids=["grey", "one channel", "four", "floats", "nothing", "a line", "a band", "NaN"])
+def test_what_is_no_picture_of_a_shelf_is_told_and_not_judged(image: np.ndarray) -> None:
+    verdict = assess(image)
+    assert verdict.reason == "undecodable"
+    assert verdict.detail
+
+
+def test_a_baseline_of_one_tone_tells_another_picture_apart_without_a_division_by_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not assess(FULL, baseline_of(np.zeros_like(FULL))).ok

@@ -11,6 +11,7 @@ from edge.sim.shelves import shelf_of
 from edge.vision.align import STILL
 from edge.vision.detector import Image
 from edge.vision.fullshelf import FullShelf
+from edge.vision.observe import Stand
 from edge.vision.slots import Fill, Laid, estimate
 from tests.edge.shelves import stands_of
 from tests.edge.vision.goods import Blind, Goods, packs, render
@@ -94,3 +95,16 @@ def test_a_slot_in_two_rows_is_counted_in_both() -> None:
     detector.goods = NONE
     (fill,) = full.fills(frame, STILL, full.shrunk(frame))
     assert fill.facings == same.facings
+
+
+@pytest.mark.parametrize("stand", [
+    Stand("T", 0.5, 0.5, 0.5005, 0.5005), Stand("T", 0.1, 0.5, 0.9, 0.501, 5), Stand("T", 0.5, 0.1, 0.501, 0.9),
+    Stand("T", 0.999, 0.999, 1, 1), Stand("T", 0.1, 0.1, 0.4, 0.4, 1000),
+], ids=["dot", "flat", "thin", "corner", "too many"])
+def test_a_slot_too_small_to_be_told_has_no_level_and_leaves_the_others_theirs(stand: Stand) -> None:
+    shelf = render(SHELF, FULL, seed=99)
+    full = FullShelf(shelf, (stand, *STANDS), Goods(ALL))
+    frame = render(SHELF, FULL)
+    small, *others = full.fills(frame, STILL, full.shrunk(frame))
+    assert (small.reason, small.out_of_stock) == ("too_small", False)
+    assert [fill.facings for fill in others] == [stand.facings for stand in STANDS]
