@@ -21,50 +21,54 @@ from cloud_ingest.estimate.parameters import Parameters
 from cloud_ingest.estimate.rows import Floats, Ints
 from cloud_ingest.rows import SCHEMA
 
-# Written with a resolution of the grid, a length that was checked and counts; every other value is a parameter.
-_WHERE = "({newest} - {time} // {window}) * {cells} + rank.cell"
+# Written with a resolution of the grid, a length that was checked, counts and the numbers' type; every other value is
+# a parameter. A number is as narrow as it can be, and what stands in it is cast first: wide sums cost a fifth more.
+_WHERE = "CAST({newest} - {time} // {window} AS {type}) * CAST({cells} AS {type}) + CAST(here.cell AS {type})"
+_KEY = "({where}) * CAST({skus} AS {type}) + CAST(item.code AS {type})"
+_STOOD = "JOIN here ON here.store = {facts}.store AND {facts}.win >= here.since AND {facts}.win < here.until"
 _SUMS = """
-SELECT ({where}) * {skus} + item.code AS key, sum(placed.sold) AS sold, sum(placed.put_back) AS put_back,
-       sum(placed.restocked) AS restocked, sum(placed.in_stock) AS in_stock, sum(placed.observed) AS observed,
-       sum(placed.lost) AS lost, {variance} AS variance, max(placed.rev) AS revision
-FROM placed JOIN rank USING (shop) JOIN item USING (sku)
-GROUP BY key ORDER BY key
+SELECT {key} AS key, sum(f.sold) AS sold, sum(f.put_back) AS put_back, sum(f.restocked) AS restocked,
+       sum(f.in_stock * coalesce(opened.part, 1)) AS in_stock, sum(f.observed * coalesce(opened.part, 1)) AS observed,
+       sum(f.lost) AS lost, {variance} AS variance, max(f.rev) AS revision
+FROM estimated AS f {stood} JOIN item ON item.told = f.sku
+LEFT JOIN opened ON opened.schedule = here.schedule AND opened.win = f.win
+GROUP BY key
 """
 _SILENT = """
-SELECT ({where}) * {skus} + item.code AS key, sum(quiet.silent) AS silent
-FROM quiet JOIN place ON place.store = quiet.store AND quiet.win >= place.since AND quiet.win < place.until
-JOIN rank USING (shop) LEFT JOIN renamed ON renamed.old = quiet.sku
-JOIN item ON item.sku = coalesce(renamed.sku, quiet.sku)
-GROUP BY key ORDER BY key
+SELECT {key} AS key, sum(f.silent) AS silent FROM quiet AS f {stood} JOIN item ON item.told = f.sku GROUP BY key
 """
 _HEARD = """
-SELECT key // {stores} AS key, count(*) AS stores
-FROM (SELECT DISTINCT ({where}) * {stores} + rank.number AS key FROM placed JOIN rank USING (shop))
-GROUP BY ALL ORDER BY key
+SELECT key, count(*) AS stores
+FROM (SELECT DISTINCT {where} AS key, here.number FROM (SELECT DISTINCT store, win FROM estimated) AS f {stood})
+GROUP BY key
 """
 _EXPECTED = """
-SELECT {where} AS key, count(DISTINCT rank.number) AS stores,
+SELECT {where} AS key, count(DISTINCT here.number) AS stores,
        CASE WHEN count(*) = count(progress.complete_to) THEN min(progress.complete_to) END AS complete_to
-FROM place JOIN rank USING (shop) JOIN (SELECT DISTINCT win - win % {window} AS start FROM span) AS starts
-     ON place.since < starts.start + {window} AND place.until > starts.start
+FROM here JOIN (SELECT DISTINCT win - win % {window} AS start FROM span) AS starts
+     ON here.since < starts.start + {window} AND here.until > starts.start
 LEFT JOIN (SELECT schedule, win - win % {window} AS start, max(part) AS part FROM opened GROUP BY ALL) AS hours
-     ON hours.schedule = place.schedule AND hours.start = starts.start
-LEFT JOIN progress ON progress.store = place.store
+     ON hours.schedule = here.schedule AND hours.start = starts.start
+LEFT JOIN progress ON progress.store = here.store
 WHERE coalesce(hours.part, 1) > 0
-GROUP BY ALL ORDER BY key
+GROUP BY key
 """
-_RANK = """
-CREATE OR REPLACE TABLE rank AS
-SELECT shop, dense_rank() OVER (ORDER BY r{r}) - 1 AS cell, dense_rank() OVER (ORDER BY store) - 1 AS number
+_HERE = """
+CREATE OR REPLACE TABLE here AS
+SELECT store, since, until, schedule, r{r} AS id, CAST(dense_rank() OVER (ORDER BY r{r}) - 1 AS UINTEGER) AS cell,
+       CAST(dense_rank() OVER (ORDER BY store) - 1 AS UINTEGER) AS number
 FROM place WHERE {area}
 """
 _ITEM = """
 CREATE OR REPLACE TABLE item AS
-SELECT sku, row_number() OVER (ORDER BY sku) - 1 AS code
-FROM (SELECT DISTINCT coalesce(renamed.sku, every.sku) AS sku
-      FROM (SELECT DISTINCT sku FROM flow) AS every LEFT JOIN renamed ON renamed.old = every.sku)
+SELECT told, sku, CAST(dense_rank() OVER (ORDER BY sku) - 1 AS UINTEGER) AS code
+FROM (SELECT every.sku AS told, coalesce(renamed.sku, every.sku) AS sku
+      FROM (SELECT sku FROM estimated UNION SELECT sku FROM quiet) AS every
+      LEFT JOIN renamed ON renamed.old = every.sku)
 WHERE {some}
 """
+_FROM_FACTS = ("sold", "put_back", "restocked", "in_stock", "observed", "revision")
+_ESTIMATED = ("lost", "variance")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,41 +81,51 @@ class _Key:
     newest: int
     given: dict[str, str | int]
 
-    def ask(self, duck: duckdb.DuckDBPyConnection, query: str, time: str) -> pa.Table:
-        """The answer to one of the questions above; `time` is the column with the moment."""
-        return duck.sql(query.format(where=_WHERE.format(time=time, **self.given), **self.given)).to_arrow_table()
+    def ask(self, duck: duckdb.DuckDBPyConnection, query: str, time: str = "f.win") -> pa.Table:
+        """The answer to one of the questions above, sorted by `key`; `time` is the column with the moment."""
+        where = _WHERE.format(time=time, **self.given)
+        found = duck.sql(query.format(where=where, key=_KEY.format(where=where, **self.given),
+                                      stood=_STOOD.format(facts="f"), **self.given)).to_arrow_table()
+        return found.take(np.argsort(found.column("key").to_numpy()))  # a tenth of what the engine's own sort costs
 
 
 def combine(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int, skus: Iterable[str] | None = None,
             cells: Iterable[int] | None = None, parameters: Parameters | None = None) -> pa.Table:
     """The rows of the loaded facts, newest first; only of the cells and SKUs that are given.
 
-    `parameters` are the estimator's, for the intervals; see `estimates.parameters_of`.
+    Where all shops of a cell are silent on a SKU there is a row, too: with `silent` units, no demand, and revision 0.
+    `parameters` are the estimator's, for the intervals; see `model.parameters_of`.
     """
     key = _prepare(duck, resolution, window_s, skus, cells)
     if key is None:
         return SCHEMA.empty_table()
-    sums = key.ask(duck, _SUMS, "placed.win")
-    number = sums.column("key").to_numpy()
+    sums = key.ask(duck, _SUMS)
+    silent = key.ask(duck, _SILENT)
+    heard, quiet = (table.column("key").to_numpy().astype(np.int64) for table in (sums, silent))
+    number = heard if not len(quiet) else np.union1d(heard, quiet)
     place = number // len(key.skus)
-    silent = key.ask(duck, _SILENT, "quiet.win")
     columns = {
         "cell": _taken(pa.array([f"{cell:x}" for cell in key.cells.tolist()], pa.string()), place % len(key.cells)),
         "sku": _taken(key.skus, number % len(key.skus)),
         "start": (key.newest - place // len(key.cells)) * window_s,
-        "window_s": np.full(len(sums), window_s), "covered_s": np.full(len(sums), window_s),
-        "silent": _found(silent, "silent", number),
-        **{name: sums.column(name) for name in ("sold", "put_back", "restocked", "in_stock", "observed", "lost",
-                                                "variance", "revision")},
-        **_counted(duck, key, place)}
+        "window_s": np.full(len(number), window_s), "covered_s": np.full(len(number), window_s),
+        "silent": _found(silent, "silent", number), **_added_up(sums, number), **_counted(duck, key, place)}
     return complete(pa.table(columns), parameters)
+
+
+def _added_up(sums: pa.Table, number: Ints) -> dict[str, pa.Array]:
+    """The sums at each number: nothing, and nothing known of what was lost, where nobody sent anything."""
+    if len(sums) == len(number):
+        return {name: sums.column(name) for name in (*_FROM_FACTS, *_ESTIMATED)}
+    return {**{name: _found(sums, name, number).fill_null(0) for name in _FROM_FACTS},
+            **{name: _found(sums, name, number) for name in _ESTIMATED}}
 
 
 def counts(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int) -> pa.Table:
     """`id`, `start`, `stores_expected`, `stores_reporting` and `complete_to` of the cells that were heard of."""
     key = _prepare(duck, resolution, window_s, None, None)
     place = np.empty(0, dtype=np.int64) if key is None else \
-        key.ask(duck, _HEARD, "placed.win").column("key").to_numpy()
+        key.ask(duck, _HEARD).column("key").to_numpy().astype(np.int64)
     names = {"id": pa.array([], pa.uint64()), "start": place} if key is None else {
         "id": pa.array(key.cells[place % len(key.cells)], pa.uint64()),
         "start": (key.newest - place // len(key.cells)) * window_s}
@@ -122,25 +136,25 @@ def counts(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int) -> p
 
 def _prepare(duck: duckdb.DuckDBPyConnection, resolution: int, window_s: int, skus: Iterable[str] | None,
              cells: Iterable[int] | None) -> _Key | None:
-    """Make `rank` and `item`; None where no cell or no SKU is left."""
+    """Make `here` and `item`; None where no cell or no SKU is left."""
     if cells is not None:
         duck.register("incoming", pa.table({"id": pa.array(list(cells), pa.uint64())}))
         duck.execute("CREATE OR REPLACE TABLE wanted AS SELECT * FROM incoming")
         duck.unregister("incoming")
     area = "true" if cells is None else f"r{resolution} IN (SELECT id FROM wanted)"  # noqa: S608
-    duck.execute(_RANK.format(r=resolution, area=area))
+    duck.execute(_HERE.format(r=resolution, area=area))
     duck.execute(_ITEM.format(some="true" if skus is None else "sku IN (SELECT unnest($1))"),
                  None if skus is None else [list(skus)])
-    every = duck.sql(f"SELECT DISTINCT r{resolution} AS id FROM place JOIN rank USING (shop) ORDER BY 1")  # noqa: S608
-    ids = every.to_arrow_table().column("id").to_numpy().astype(np.int64)
-    names = duck.sql("SELECT sku FROM item ORDER BY code").to_arrow_table().column("sku").combine_chunks()
-    ((newest, stores),) = duck.execute("SELECT (SELECT max(win) FROM span), (SELECT max(number) + 1 FROM rank)"
-                                       ).fetchall()
+    ids = duck.sql("SELECT DISTINCT id FROM here ORDER BY 1").to_arrow_table().column("id").to_numpy().astype(np.int64)
+    names = duck.sql("SELECT DISTINCT sku FROM item ORDER BY 1").to_arrow_table().column("sku").combine_chunks()
+    ((oldest, newest),) = duck.execute("SELECT min(win), max(win) FROM span").fetchall()
     if not len(ids) or not len(names) or newest is None:
         return None
-    variance = "sum(placed.variance)" if estimates.modelled(duck) else "CAST(NULL AS DOUBLE)"
-    given: dict[str, str | int] = {"window": window_s, "cells": len(ids), "skus": len(names), "stores": stores,
-                                   "newest": newest // window_s, "variance": variance}
+    windows = newest // window_s - oldest // window_s + 1
+    given: dict[str, str | int] = {
+        "window": window_s, "cells": len(ids), "skus": len(names), "newest": newest // window_s,
+        "variance": "sum(f.variance)" if estimates.modelled(duck) else "CAST(NULL AS DOUBLE)",
+        "type": "UINTEGER" if windows * len(ids) * len(names) < 2**32 else "UBIGINT"}
     return _Key(ids, names, window_s, newest // window_s, given)
 
 
@@ -150,9 +164,9 @@ def _counted(duck: duckdb.DuckDBPyConnection, key: _Key, place: Ints) -> dict[st
     often = np.diff(first, append=len(place))
     back = pa.array(np.repeat(np.arange(len(first), dtype=np.int32), often))
     once = place[first]
-    heard = key.ask(duck, _HEARD, "placed.win")
+    heard = key.ask(duck, _HEARD)
     expected = key.ask(duck, _EXPECTED, "starts.start")
-    return {"stores_reporting": _found(heard, "stores", once).take(back),
+    return {"stores_reporting": _found(heard, "stores", once).fill_null(0).take(back),
             "stores_expected": _found(expected, "stores", once).fill_null(0).take(back),
             "complete_to": _found(expected, "complete_to", once).take(back)}
 

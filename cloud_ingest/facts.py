@@ -6,9 +6,9 @@
     renamed   old, sku
     progress  store, complete_to
     estimated flow with `lost` and its `variance`; `quiet` has what silent series would have sold: see `estimates`
-    placed    the facts of the span with `shop`, the SKU of today and the one `told`, and seconds in opening hours only:
-              what everything else adds up
+    placed    the facts of the span with `shop`, the SKU of today and the one `told`, and seconds in opening hours only
 
+A span comes day by day (of UTC), read `anew` from the ingest's facts or from what `cloud_ingest.kept` has of them.
 SQLite is read through Arrow batches, so that nothing has to be downloaded and no day has to fit Python's memory.
 """
 
@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from cloud_ingest import estimates
+from cloud_ingest import estimates, model
 from cloud_ingest.hours import Schedule, open_seconds
+from cloud_ingest.model import Known
 from cloud_ingest.store.versions import VERSION
 from edge.errors import StoreError
 from edge.wire import WINDOW_S
@@ -35,15 +37,23 @@ DAY_S = 86_400
 SUMS = ("sold", "put_back", "restocked", "in_stock", "observed")
 FLOW = pa.schema([("store", pa.string()), ("sku", pa.string()), ("win", pa.int64()),
                   *((name, pa.float64()) for name in SUMS), ("rev", pa.int64())])
-_PLACE = pa.schema([("store", pa.string()), ("since", pa.int64()), ("until", pa.int64()), ("tz", pa.string()),
-                    ("hours", pa.string()), *((f"r{level}", pa.uint64()) for level in (9, 8, 7, 6, 5))])
-_PLACES = f"""
-SELECT place.store, place.since,
-       coalesce(lead(place.since) OVER (PARTITION BY place.store ORDER BY place.since), store.removed, {FOREVER}),
-       place.tz, place.hours, place.r9, place.r8, place.r7, place.r6, place.r5
-FROM place JOIN store ON store.id = place.store WHERE ? IS NULL OR store.id = ?
-ORDER BY place.r9, place.store, place.since
-"""  # noqa: S608  # a constant
+FACTS = f"SELECT store, sku, window, {', '.join(SUMS)}, rev FROM flow"  # noqa: S608  # constants
+_STOOD = pa.schema([("store", pa.string()), ("since", pa.int64()), ("removed", pa.int64()), ("tz", pa.string()),
+                    ("hours", pa.string()), ("cell", pa.string())])
+_STANDS = ("SELECT place.store, since, removed, place.tz, place.hours, place.r9 FROM place JOIN store "
+           "ON store.id = place.store")
+# An H3 parent has a resolution less by one, in the bits from 52 on, and 7, which stands for none, as its last digit.
+_PARENT = "({child} - CAST(4503599627370496 AS UBIGINT)) | (CAST(7 AS UBIGINT) << {at})"
+_PLACE = f"""
+CREATE OR REPLACE TABLE place AS
+WITH nine AS (SELECT store, since, coalesce(lead(since) OVER (PARTITION BY store ORDER BY since), removed, {FOREVER})
+                  AS until, tz, hours, CAST('0x' || cell AS UBIGINT) AS r9 FROM stood),
+     eight AS (SELECT *, {_PARENT.format(child="r9", at=18)} AS r8 FROM nine),
+     seven AS (SELECT *, {_PARENT.format(child="r8", at=21)} AS r7 FROM eight),
+     six AS (SELECT *, {_PARENT.format(child="r7", at=24)} AS r6 FROM seven)
+SELECT row_number() OVER (ORDER BY r9, store, since) - 1 AS shop,
+       dense_rank() OVER (ORDER BY hours, tz) - 1 AS schedule, *, {_PARENT.format(child="r6", at=27)} AS r5 FROM six
+"""  # noqa: S608  # constants
 PLACED = """
 CREATE OR REPLACE VIEW placed AS
 SELECT place.shop, coalesce(renamed.sku, f.sku) AS sku, f.sku AS told, f.* EXCLUDE (store, sku, in_stock, observed),
@@ -53,6 +63,33 @@ LEFT JOIN opened ON opened.schedule = place.schedule AND opened.win = f.win
 LEFT JOIN renamed ON renamed.old = f.sku
 WHERE f.win >= {since:d} AND f.win < {until:d}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Windows from `begin` on before `end` (Unix seconds); silence is told for each `bucket_s` of them."""
+
+    begin: int
+    end: int
+    bucket_s: int = WINDOW_S
+
+    def on(self, date: int) -> Span:
+        """The part on a day of UTC, numbered from 1970-01-01."""
+        return Span(max(self.begin, date * DAY_S), min(self.end, (date + 1) * DAY_S), self.bucket_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """A day's facts: the `flow` of the span asked for, what the estimate must have `heard` of all of the day, and its
+    `newest` window."""
+
+    flow: pa.Table
+    heard: pa.Table
+    newest: int
+
+
+Day = Callable[[duckdb.DuckDBPyConnection, sqlite3.Connection, Span, "Known | None"], "Heard | None"]
+"""Where a span within one day comes from: `anew`, or what is kept; None where nobody sent anything that day."""
 
 
 @contextlib.contextmanager
@@ -86,12 +123,10 @@ def engine(threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         yield duck
 
 
-def load_registry(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, store: str | None = None) -> None:
-    """Make `place`, `renamed` and `progress`, of one store or all."""
-    found = [(*row[:5], *(int(cell, 16) for cell in row[5:])) for row in source.execute(_PLACES, (store, store))]
-    _fill(duck, "place_rows", found, _PLACE)
-    duck.execute("CREATE OR REPLACE TABLE place AS SELECT row_number() OVER (ORDER BY r9, store, since) - 1 AS shop, "
-                 "dense_rank() OVER (ORDER BY hours, tz) - 1 AS schedule, * FROM place_rows")
+def load_registry(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection) -> None:
+    """Make `place`, `renamed` and `progress`."""
+    _fill(duck, "stood", source.execute(_STANDS).fetchall(), _STOOD)
+    duck.execute(_PLACE)
     _fill(duck, "renamed", source.execute("SELECT old, sku FROM renamed").fetchall(),
           pa.schema([("old", pa.string()), ("sku", pa.string())]))
     _fill(duck, "progress", source.execute("SELECT store, CASE WHEN count(*) = count(complete_to) THEN "
@@ -107,20 +142,68 @@ def load_hours(duck: duckdb.DuckDBPyConnection, since: int, until: int) -> None:
              for number, hours, tz in duck.execute(
                  "SELECT DISTINCT schedule, hours, tz FROM place WHERE hours != ''").fetchall()]
     schema = pa.schema([("schedule", pa.int64()), ("win", pa.int64()), ("part", pa.float64())])
-    _keep(duck, "opened", pa.concat_tables(parts) if parts else schema.empty_table())
-    _keep(duck, "span", pa.table({"win": windows}))
+    keep(duck, "opened", pa.concat_tables(parts) if parts else schema.empty_table())
+    keep(duck, "span", pa.table({"win": windows}))
 
 
-def load_flow(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, since: int, until: int,
-              store: str | None = None) -> None:
-    """Make `flow` and `placed` of the windows within `since` .. `until` (Unix seconds), of one store or all."""
-    begin, end = since // DAY_S * DAY_S, -(-until // DAY_S) * DAY_S  # a day is estimated as a whole
-    fill_flow(duck, source, begin, end, store)
-    load_hours(duck, begin, end)
-    estimates.add(duck, source)
-    duck.execute("DELETE FROM quiet WHERE win < ? OR win >= ?", (since, until))
-    duck.execute("DELETE FROM span WHERE win < ? OR win >= ?", (since, until))
-    place_flow(duck, since, until)
+def load_flow(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, span: Span, day: Day | None = None) -> None:
+    """Make `estimated`, `quiet` and `placed` of a span; `day` says where its days come from, None: all made anew."""
+    known = model.load(model.model_file(source))
+    found = [part for date in range(span.begin // DAY_S, -(-span.end // DAY_S))
+             if (part := _estimated(duck, source, span.on(date), known, day or anew))]
+    load_hours(duck, span.begin, span.end)
+    if known is None:
+        keep(duck, "flow", pa.concat_tables([FLOW.empty_table(), *(flow for flow, _ in found)]))
+        estimates.simple(duck)
+    else:
+        empty = FLOW.append(pa.field("lost", pa.float64())).append(pa.field("variance", pa.float64())).empty_table()
+        keep(duck, "estimated", pa.concat_tables([empty, *(flow.cast(empty.schema) for flow, _ in found)]))
+        keep(duck, "quiet", pa.concat_tables([estimates.QUIET.empty_table(), *(quiet for _, quiet in found)]))
+    place_flow(duck, span.begin, span.end)
+
+
+def _estimated(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, span: Span, known: Known | None,
+               day: Day) -> tuple[pa.Table, pa.Table] | None:
+    """Flow and silence of a span within one day; None where nobody sent anything that day."""
+    load_hours(duck, span.begin // DAY_S * DAY_S, -(-span.end // DAY_S) * DAY_S)
+    found = day(duck, source, span, known)
+    if found is None:
+        return None
+    if known is None:
+        return found.flow, estimates.QUIET.empty_table()
+    duck.register("day", found.heard)
+    known = model.with_new(duck, known, "SELECT DISTINCT store, sku FROM day", estimates.categories(source))
+    duck.unregister("day")
+    keep(duck, "flow", found.flow)
+    newest = _told_to(source, found.newest)
+    return estimates.add(duck, known, found.heard, estimates.Asked(span.begin, span.end, span.bucket_s, newest))
+
+
+def _told_to(source: sqlite3.Connection, newest: int) -> int:
+    """The window up to which silence can be told: the newest, or the ingest's now where few shops are ahead of it.
+
+    So a few clocks that are ahead do not make everybody else silent; where most are, it is the ingest's that is behind.
+    """
+    (now,) = source.execute("SELECT max(last_seen) FROM device").fetchone()
+    if now is None or newest <= now:
+        return newest
+    (heard,) = source.execute("SELECT count(DISTINCT store) FROM device WHERE last_seen > ?", (now - DAY_S,)).fetchone()
+    half = (heard + 1) // 2
+    (ahead,) = source.execute("SELECT count(*) FROM (SELECT DISTINCT store FROM flow INDEXED BY flow_window "
+                              "WHERE window > ? LIMIT ?)", (now, half)).fetchone()
+    return int(now) if ahead < half else newest
+
+
+def anew(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, span: Span, known: Known | None) -> Heard | None:
+    """A day from the ingest's facts alone."""
+    begin = span.begin // DAY_S * DAY_S
+    fill_flow(duck, source, begin, begin + DAY_S)
+    ((newest,),) = duck.execute("SELECT max(win) FROM flow").fetchall()
+    if newest is None:
+        return None
+    heard = estimates.HEARD.empty_table() if known is None else estimates.hear(duck, known)
+    flow = duck.sql(f"SELECT * FROM flow WHERE win >= {span.begin:d} AND win < {span.end:d}").to_arrow_table()  # noqa: S608
+    return Heard(flow, heard, newest)
 
 
 def place_flow(duck: duckdb.DuckDBPyConnection, since: int, until: int) -> None:
@@ -128,20 +211,17 @@ def place_flow(duck: duckdb.DuckDBPyConnection, since: int, until: int) -> None:
     duck.execute(PLACED.format(since=since, until=until))
 
 
-def fill_flow(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, since: int, until: int,
-              store: str | None = None) -> None:
+def fill_flow(duck: duckdb.DuckDBPyConnection, source: sqlite3.Connection, since: int, until: int) -> None:
     """Make `flow` alone."""
-    query = f"SELECT store, sku, window, {', '.join(SUMS)}, rev FROM flow WHERE window >= ? AND window < ?"  # noqa: S608
-    values: list[int | str] = [since, until]
-    if store is not None:
-        query, values = query + " AND store = ?", [*values, store]
-    reader = pa.RecordBatchReader.from_batches(FLOW, _batches(source.execute(query, values)))
+    found = source.execute(f"{FACTS} WHERE window >= ? AND window < ?", (since, until))
+    reader = pa.RecordBatchReader.from_batches(FLOW, batches(found))
     duck.register("incoming", reader)
     duck.execute("CREATE OR REPLACE TABLE flow AS SELECT * FROM incoming")
     duck.unregister("incoming")
 
 
-def _batches(cursor: sqlite3.Cursor) -> Iterator[pa.RecordBatch]:
+def batches(cursor: sqlite3.Cursor) -> Iterator[pa.RecordBatch]:
+    """The answer to FACTS, some rows at a time."""
     while rows := cursor.fetchmany(BATCH):
         columns = zip(*rows, strict=True)
         yield pa.record_batch([pa.array(column, kind) for column, kind in zip(columns, FLOW.types, strict=True)],
@@ -150,11 +230,12 @@ def _batches(cursor: sqlite3.Cursor) -> Iterator[pa.RecordBatch]:
 
 def _fill(duck: duckdb.DuckDBPyConnection, name: str, rows: list[tuple[object, ...]], schema: pa.Schema) -> None:
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
-    _keep(duck, name, pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)],
+    keep(duck, name, pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)],
                                schema=schema))
 
 
-def _keep(duck: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+def keep(duck: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    """Make a table of another one's rows."""
     duck.register("incoming", table)
     duck.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM incoming")  # noqa: S608  # own names
     duck.unregister("incoming")

@@ -20,10 +20,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cloud_ingest import estimates, published
+from cloud_ingest import published
 from cloud_ingest.area import EVERYWHERE, Area, within
 from cloud_ingest.cells import combine
-from cloud_ingest.facts import engine, load_flow, load_registry, reading
+from cloud_ingest.facts import Span, engine, load_flow, load_registry, reading
+from cloud_ingest.kept import keeping
+from cloud_ingest.model import parameters_of
 from cloud_ingest.release import state_of
 from cloud_ingest.rows import SCHEMA, FeedRow, Scope, rows_of
 from edge.errors import ConfigError, Problem
@@ -172,18 +174,19 @@ def _plan(query: Query, source: sqlite3.Connection) -> _Plan:
 
 def _everything(query: Query, plan: _Plan, source: sqlite3.Connection) -> Iterator[pa.Table]:
     step = max(query.window_s, DAY_S // query.window_s * query.window_s)
-    oldest, newest = source.execute("SELECT min(window), max(window) FROM flow").fetchone()
+    oldest, newest = source.execute("SELECT (SELECT min(window) FROM flow), (SELECT max(window) FROM flow)").fetchone()
     if oldest is None:
         return
     first, last = max(oldest, plan.since) // step, (min(newest + WINDOW_S, plan.until) - 1) // step
     for number in range(last, first - 1, -1):
         begin, end = max(number * step, plan.since), min((number + 1) * step, plan.until)
         if source.execute("SELECT 1 FROM flow WHERE window >= ? AND window < ? LIMIT 1", (begin, end)).fetchone():
-            with engine() as duck:
-                load_registry(duck, source, query.store)
-                load_flow(duck, source, begin, end, query.store)
-                yield combine(duck, query.resolution, query.window_s, plan.skus, plan.cells,
-                              estimates.parameters_of(query.db))
+            with engine() as duck, keeping(query.db) as kept:
+                load_registry(duck, source)
+                load_flow(duck, source, Span(begin, end, query.window_s), kept.day)
+                if query.store is not None:
+                    duck.execute("DELETE FROM place WHERE store != ?", [query.store])
+                yield combine(duck, query.resolution, query.window_s, plan.skus, plan.cells, parameters_of(query.db))
 
 
 def _behind(table: pa.Table, after: tuple[int, str, str]) -> pa.Array:

@@ -142,7 +142,7 @@ def _opened(asked: Asked, first: int, last: int) -> set[tuple[str, int]]:
 
 
 def _past(rows: list[FeedRow], first: int, end: int, opened: set[tuple[str, int]]) -> _Past:
-    alive = {(row.cell, row.sku) for row in rows if row.start // DAY_S >= end - ALIVE_DAYS}
+    alive = {(row.cell, row.sku) for row in rows if row.heard and row.start // DAY_S >= end - ALIVE_DAYS}
     place = {pair: number for number, pair in enumerate(sorted(alive))}
     units = np.full((len(place), end - first), np.nan)
     silent = 0.0

@@ -22,14 +22,14 @@ COLUMNS = ("sold", "demand", "demand_low", "demand_high", "lost", "in_stock", "o
            "complete_to", "skus", "unknown")
 MOST = 50_000
 """Of one answer: so many cells times windows; more windows than one are cut off."""
-# One SKU keeps its interval; the ends of several add up to no interval.
+# One SKU keeps its interval; the ends of several add up to no interval. Rows of silent shops alone hold no facts.
 _TOTALS = """
 SELECT cell, start, sum(sold) AS sold, sum(demand) AS demand,
        CASE WHEN count(*) = 1 THEN max(demand_low) END AS demand_low,
        CASE WHEN count(*) = 1 THEN max(demand_high) END AS demand_high, sum(lost) AS lost, sum(in_stock) AS in_stock,
        sum(observed) AS observed, max(stores_expected) AS stores, max(stores_reporting) AS reporting,
        min(complete_to) AS complete_to, count(*) AS skus, count(*) - count(demand) AS unknown
-FROM found GROUP BY cell, start
+FROM found WHERE observed > 0 OR sold > 0 OR put_back > 0 OR restocked > 0 GROUP BY cell, start
 """
 _FRAMES = f"""
 WITH seen AS ({_TOTALS}), cells AS (SELECT cell FROM every UNION SELECT cell FROM found)
@@ -41,11 +41,12 @@ SELECT cell, {', '.join(f'round({name}, 4) AS {name}' for name in COLUMNS)} FROM
     LEFT JOIN seen ON seen.cell = cells.cell AND seen.start = starts.start)
 ORDER BY start, cell
 """  # noqa: S608  # constants
-# The resolution is one of the grid's.
+# The resolution is one of the grid's; SQLite takes `cell` from the row that has the greatest `since`.
 _EVERY = """
-SELECT place.r{r} AS cell, count(DISTINCT place.store) FROM place JOIN store ON store.id = place.store
-WHERE place.since = (SELECT max(since) FROM place AS past WHERE past.store = place.store AND past.since < :end)
-  AND (store.removed IS NULL OR store.removed > :start)
+SELECT here.cell, count(*)
+FROM (SELECT store, r{r} AS cell, max(since) FROM place WHERE since < :end GROUP BY store) AS here
+JOIN store ON store.id = here.store
+WHERE store.removed IS NULL OR store.removed > :start
 GROUP BY 1
 """
 _UNNAMED = """

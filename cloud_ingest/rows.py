@@ -20,15 +20,17 @@ MEANING = {
     "in_stock": "Seconds, in opening hours and observed, with the SKU on the shelf, summed over shops",
     "observed": "Seconds, in opening hours, observed, summed over shops",
     "in_stock_share": "in_stock / observed, 0..1; null: nothing was observed",
-    "demand": "Units wanted in the time observed: sold + lost; null: not known or withheld, never 0 for that",
+    "demand": "Units wanted in the time observed: sold + lost; null: not known, as where nobody was heard, or withheld",
     "demand_low": "Lower end of the 80% interval of demand, units",
     "demand_high": "Upper end of the 80% interval of demand, units",
     "lost": "Units wanted while the shelf was empty, estimated",
     "silent": "Units wanted in opening hours where nothing was observed, estimated; in no other column",
     "stores_expected": "Shops registered in the cell and open at some time of the window",
     "stores_reporting": "Of these, shops that sent facts on the window, on whatever SKU",
-    "complete_to": "Unix seconds up to which every shop of the cell has delivered; null: one never has",
-    "revision": "Grows with each change of the row",
+    "complete_to": "Unix seconds up to which every shop of the cell has delivered; null: one never has; in public by "
+                   "quarter hours, and at most the end of the day",
+    "revision": "Grows with each change of the row's facts; 0: there are none. Estimates lean on all facts of their "
+                "day, and move a little with them",
     "withheld": "Columns that are withheld here and in rows of coarser cells or longer windows instead, by blanks",
     "withheld_stores": "Shops of this row that stand in no row of finer cells for this SKU and window length",
 }
@@ -60,6 +62,11 @@ class FeedRow:
     revision: int
     withheld: str
     withheld_stores: int
+
+    @property
+    def heard(self) -> bool:
+        """Whether any shop sent facts; else the row tells what silent ones would have sold, and how many they are."""
+        return self.observed > 0 or self.sold > 0 or bool(self.put_back) or bool(self.restocked)
 
 
 COLUMNS = tuple(field.name for field in fields(FeedRow))

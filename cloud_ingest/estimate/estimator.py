@@ -56,7 +56,11 @@ def estimate_day(windows: Windows, model: Model) -> DayEstimate:
 
     All series of a region belong into one call: they tell each other how the day runs.
     """
-    days = profile.to_days(windows, model.series, model.profiles)
+    return estimate(profile.to_days(windows, model.series, model.profiles), model)
+
+
+def estimate(days: Days, model: Model) -> DayEstimate:
+    """The same from the day's sums."""
     expected = lv.expect(model.levels, days, model.series, model.profiles, model.parameters)
     return DayEstimate(days, expected, posterior(days, expected, model.parameters))
 

@@ -93,9 +93,7 @@ def combined(folder: Path) -> None:
             window = WINDOW.format(at=900 * number, file=folder / "facts.parquet")
             duck.execute(f"CREATE OR REPLACE VIEW flow AS {window}")
             facts.load_hours(duck, begin, begin + 900)
-            duck.execute(estimates.NO_QUIET)
-            duck.execute(estimates.SIMPLE)
-            facts.place_flow(duck, begin, begin + 900)
+            estimates.simple(duck)
             out += cells.combine(duck, 8, 900).num_rows
         _tell(start, out)
 

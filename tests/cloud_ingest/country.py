@@ -35,6 +35,7 @@ def country(path: Path, cells: Iterable[str], starts: Iterable[int], skus: int =
     rng = random.Random(seed)
     places = [(f"{cell}-{number}", *h3.cell_to_latlng(cell)) for cell in cells for number in range(shops)]
     with closing(connect(path)) as db, db:
+        db.execute("BEGIN")  # one transaction: the file syncs at the end of each
         for name, lat, lon in places:
             put_shop(db, Shop(name, name, lat, lon, "UTC", (f"d-{name}",), cells_of(lat, lon)))
         put_items(db, CATALOGUE[:skus])

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cloud_ingest import estimates
+from cloud_ingest import estimates, frames, model
 from cloud_ingest.facts import engine, fill_flow, load_hours, load_registry, reading
 from cloud_ingest.feed import Query, read_feed
+from cloud_ingest.frames import read_frames
+from cloud_ingest.http import cells_geojson
 from cloud_ingest.rows import FeedRow
 from edge.errors import StoreError
 from tests.cloud_ingest.town import DAY, MIDNIGHT, Given, Town, quarters
@@ -39,7 +41,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         load_registry(duck, source)
         fill_flow(duck, source, MIDNIGHT, MIDNIGHT + 14 * DAY)
         load_hours(duck, MIDNIGHT, MIDNIGHT + 14 * DAY)
-        assert estimates.learn(duck, source, estimates.model_file(source)) == 3
+        assert estimates.learn(duck, source, model.model_file(source)) == 3
     return town.path
 
 
@@ -64,16 +66,16 @@ def test_windows_and_cells_add_up(path: Path) -> None:
     for resolution, window_s in ((5, 900), (5, 3600), (9, DAY), (9, 3600)):
         parts = rows(path, resolution, window_s)
         for name in ("sold", "lost"):
-            assert sum(getattr(row, name) for row in parts) == pytest.approx(getattr(whole, name))
+            assert sum(getattr(row, name) or 0 for row in parts) == pytest.approx(getattr(whole, name))
     hours = rows(path, 5, 3600)
     assert all(row.demand_low is not None and row.demand_low <= (row.demand or 0) for row in hours)
 
 
 def test_a_part_of_a_day_is_estimated_like_the_whole_day(path: Path) -> None:
-    whole = {row.start: row for row in rows(path, 9, 900)}
+    whole = {(row.cell, row.start): row for row in rows(path, 9, 900)}
     for row in rows(path, 9, 900, MIDNIGHT + 14 * DAY + 13 * 3600):
-        assert row.lost == pytest.approx(whole[row.start].lost)
-        assert row.silent == whole[row.start].silent
+        assert row.lost == pytest.approx(whole[row.cell, row.start].lost)
+        assert row.silent == whole[row.cell, row.start].silent
 
 
 def test_a_series_without_a_past_leans_on_the_others(path: Path, tmp_path: Path) -> None:
@@ -93,3 +95,41 @@ def test_a_damaged_model_is_named_with_its_fix(tmp_path: Path) -> None:
     (tmp_path / "cloud.db.model.npz").write_bytes(b"PK damaged")
     with pytest.raises(StoreError, match=r"is no model.*delete it"):
         rows(town.path, 9, DAY, MIDNIGHT)
+
+
+def test_a_cell_whose_shops_are_all_silent_has_a_row_that_says_so(path: Path) -> None:
+    """s2, which sends nothing on the last day, is alone in its cell of resolution 7."""
+    found = {row.stores_reporting: row for row in rows(path, 7, DAY)}
+    row = found[0]
+    assert (row.stores_expected, row.observed, row.sold, row.revision) == (1, 0, 0, 0)
+    assert (row.demand, row.demand_low, row.lost, row.in_stock_share) == (None, None, None, None)
+    assert row.silent == pytest.approx(24, rel=0.2)
+    assert not row.heard
+    assert found[2].heard
+    for window_s in (900, 3600):
+        assert sum(part.silent or 0 for part in rows(path, 7, window_s) if not part.heard) == pytest.approx(row.silent)
+
+
+def test_silence_is_no_sale_on_the_map(path: Path) -> None:
+    now = MIDNIGHT + 14 * DAY + 19.75 * 3600
+    frame = read_frames(path, "operator", frames.Asked(7, DAY), now)
+    told = dict(zip(frame["cells"], zip(*(frame["frames"][0]["columns"][name] for name in (
+        "sold", "stores", "reporting")), strict=True), strict=True))
+    assert sorted(told.values(), key=str) == [(32.0, 2, 2), (None, 1, 0)]
+    shown = [feature["properties"] for feature in cells_geojson(path, 7, DAY, now)["features"]]
+    assert {each["sold"] for each in shown if each["stores"]} == {32.0, None}
+
+
+@pytest.mark.parametrize(("ahead", "silent"), [(1, 0), (2, 2)])
+def test_a_clock_that_is_ahead_makes_nobody_else_silent(path: Path, tmp_path: Path, ahead: int, silent: int) -> None:
+    """Where most of the shops are ahead it is the ingest that is behind, as in a simulation."""
+    shops = ("s0", "s1", "s2")
+    town = Town(tmp_path / "cloud.db", quarters(2, [2, 1]), "UTC", "08:00-20:00")
+    (tmp_path / "cloud.db.model.npz").write_bytes((path.parent / "cloud.db.model.npz").read_bytes())
+    now = MIDNIGHT + 10 * 3600
+    town.send((given for shop in shops for given in day(0, shop) if given[2] < now), now)
+    town.send(((shop, COLA, now + DAY, {"sold": 1.0, "observed": 900.0}) for shop in shops[:ahead]), now)
+    town.store.close()
+    found = rows(town.path, 9, DAY, MIDNIGHT + DAY)
+    assert sum(row.stores_reporting for row in found if row.heard) == ahead
+    assert sum((row.silent or 0) > 0 for row in found) == silent

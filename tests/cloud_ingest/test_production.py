@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
-from cloud_ingest import forecast_http
-from cloud_ingest.feed_http import Served
-from cloud_ingest.forecast import BACKTEST_DAYS, SIMPLE
+from cloud_ingest.forecast import BACKTEST_DAYS, FORECASTERS, SIMPLE
 from cloud_ingest.forecast_reading import Asked, Expected, Production, read_production
 from cloud_ingest.grid import cells_of
+from cloud_ingest.http import create_app
+from cloud_ingest.keeper import Door, Keeper
 from cloud_ingest.release import release
+from edge.clock import SystemClock
 from edge.errors import ConfigError
 from tests.cloud_ingest.estimate.test_evaluate import ask
+from tests.cloud_ingest.estimate.test_forecast import needs_library
 from tests.cloud_ingest.town import DAY, MIDNIGHT, Given, Town, quarters
 
 COLA, OLD, NEW = "4000417025005", "4000417025012", "4006381333931"
@@ -48,7 +51,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def long(tmp_path_factory: pytest.TempPathFactory) -> Production:
+def long_past(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve weeks of one shop, with a SKU that ended two months ago and one that is three days old."""
     town = Town(tmp_path_factory.mktemp("long") / "cloud.db", quarters(1, [1]), "UTC", "Mo-Sa 09:00-16:00")
     last = LONG_WEEKS * 7
@@ -56,7 +59,13 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Production:
         town.send([*day(number, "s0"), *(day(number, "s0", OLD) if number < 21 else ()),
                    *(day(number, "s0", NEW) if number >= last - 4 else ())], MIDNIGHT + (number + 1) * DAY)
     town.store.close()
-    return asked(town.path, LONG_WEEKS, scope="operator", methods=(SIMPLE,))
+    return town.path
+
+
+@pytest.fixture(scope="module")
+def long(long_past: Path) -> Production:
+    """The same, forecast the simple way."""
+    return asked(long_past, LONG_WEEKS, scope="operator", methods=(SIMPLE,))
 
 
 def asked(path: Path, weeks: int, **more: object) -> Production:
@@ -139,13 +148,27 @@ def test_the_command_prints_a_table_csv_or_json(published: Path) -> None:
     assert isinstance(both.exception, ConfigError)
 
 
+@needs_library
+def test_the_command_compares_with_the_library_and_uses_the_better_way(long_past: Path) -> None:
+    """In a process of its own: the library compiles while it loads, and warns."""
+    command = [sys.executable, "-m", "cloud_ingest", "demand", "forecast", "--db", str(long_past)]
+    done = subprocess.run([*command, "--scope", "operator", "--days", "7", "--json"], capture_output=True, text=True,
+                          check=True, timeout=300)
+    told = json.loads(done.stdout)
+    scores = {method: score["wape"] for method, score in told["backtest"].items()}
+    assert set(scores) == set(FORECASTERS)
+    assert told["method"] == (SIMPLE if scores[SIMPLE] <= min(scores.values()) else "exponential smoothing")
+    assert len(told["rows"]) == 2 * 7
+    assert all(0 <= row["low"] <= row["units"] <= row["high"] < 100 for row in told["rows"])
+    assert "not compared" not in done.stderr
+
+
 def test_it_is_served_and_no_public_server_gives_the_operators(published: Path) -> None:
-    app = FastAPI()
-    forecast_http.add(app, Served(published, "public", asyncio.Event()))
+    app = create_app(published, asyncio.Event(), Keeper(published, "public", Door(), SystemClock()))
 
     async def get(**params: object) -> httpx.Response:
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://feed") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/v1/forecast", params={key: str(value) for key, value in params.items()})
 
     found = asyncio.run(get(days=3, sku=COLA)).json()

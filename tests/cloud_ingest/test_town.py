@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud_ingest import estimates
+from cloud_ingest import model
 from cloud_ingest.estimate.parameters import read_parameters
 from cloud_ingest.feed import Query, read_feed
 from cloud_ingest.release import release
@@ -47,17 +47,19 @@ def test_demand_is_estimated_near_the_truth_in_every_size_of_cell(town: Town, tr
 
 
 def test_what_was_learned_of_the_shops_is_kept_beside_the_database(town: Town, tmp_path: Path) -> None:
-    learned = estimates.parameters_of(town.path)
-    known = estimates.load(town.path.with_name(f"{town.path.name}.model.npz"))
+    learned = model.parameters_of(town.path)
+    known = model.load(town.path.with_name(f"{town.path.name}.model.npz"))
     assert known is not None
     assert known.model.parameters == learned
-    assert estimates.parameters_of(tmp_path / "none.db") == read_parameters()
+    assert model.parameters_of(tmp_path / "none.db") == read_parameters()
 
 
 def test_what_is_published_is_as_near(town: Town, truth: Truth) -> None:
-    found = shopping.judge(truth, truth.heard, read_feed(Query(town.path, "public", 5, DAY)), 5)
+    rows = read_feed(Query(town.path, "public", 5, DAY))
+    found = shopping.judge(truth, truth.heard, rows, 5)
     assert found.n > 20
     assert abs(found.bias) < 4, found
+    assert all(row.heard for row in rows)  # silence alone is told to the operator only
 
 
 def test_late_facts_turn_silence_into_sales(town: Town, truth: Truth) -> None:
