@@ -8,6 +8,7 @@ as does a box whose west lies east of its east (RFC 7946, section 5.2).
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ def parse_area(cell: str | None = None, bbox: str | None = None, polygon: str | 
     """The area; ConfigError with every fault. `bbox` is west,south,east,north; for `polygon` see `_polygons`."""
     problems: list[Problem] = []
     polygons: list[tuple[Ring, ...]] = []
-    if cell is not None and not h3.is_valid_cell(cell):
+    if cell is not None and not (re.fullmatch(r"[0-9a-fA-F]{15}", cell) and h3.is_valid_cell(cell)):
         problems.append(Problem("cell", f"{cell!r} is no H3 cell", "15 hexadecimal digits, like 881f1d4887fffff"))
     try:
         polygons = ([_box(bbox)] if bbox is not None else []) + ([] if polygon is None else _polygons(polygon))
@@ -95,6 +96,8 @@ def _polygons(text: str) -> list[tuple[Ring, ...]]:
         kind, places = geometry["type"], geometry["coordinates"]
         if kind not in {"Polygon", "MultiPolygon"}:
             raise ValueError(f"{kind} is no area")
+        if not places:
+            raise ValueError(f"the {kind} is empty")
         return [_rings(rings) for rings in ([places] if kind == "Polygon" else places)]
     except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError("is no GeoJSON Polygon or MultiPolygon") from error
@@ -104,7 +107,7 @@ def _rings(given: list[list[Any]]) -> tuple[Ring, ...]:
     rings = tuple(tuple((float(point[0]), float(point[1])) for point in ring) for ring in given)
     if sum(map(len, rings)) > POINTS:
         raise ValueError(f"more than {POINTS} points")
-    for ring in rings:
+    for ring in rings or ((),):
         if len(set(ring)) < 3:
             raise ValueError("a polygon needs three points")
         _check(ring)

@@ -13,14 +13,16 @@ from edge.wire import WINDOW_S
 DAY_S = 86_400
 WINDOWS = DAY_S // WINDOW_S
 COARSEST = 5
-MEASURES = ("sold", "put_back", "restocked", "lost")
+MEASURES = ("sold", "put_back", "restocked", "lost", "variance")
 """Each is a table of its own: what is withheld of one does not touch the others. A row needs the first."""
-FOLLOW = {"in_stock": "sold", "observed": "sold", "variance": "lost"}
-"""Seconds and variances go where their measure goes."""
+FOLLOW = {"in_stock": "sold", "observed": "sold"}
+"""Seconds go where their measure goes, so a sum of it may be known only where theirs may be, too."""
 FACT_VALUES = (*MEASURES, *FOLLOW)
 SILENT = "silent"
 """A table of other windows, those in which nothing was heard."""
 ROW_VALUES = (*FACT_VALUES, SILENT)
+DUST = 1e-9
+"""Below this a number is what adding up in another order left."""
 Key = tuple[int, int, int, int]
 """Window length (s), resolution, cell, start (s of the day)."""
 
@@ -67,13 +69,15 @@ def publishable(facts: Facts, quiet: Facts | None = None) -> dict[Key, Row]:
 
 def _measured(facts: Facts, measure: str, names: list[str]) -> Iterator[tuple[Key, Area, dict[str, float]]]:
     """Each sum that may be known of a measure, with those of `names` that are known at all."""
-    dense = _dense(facts, measure)
-    if dense is None or _mixed(facts.values[measure]):
-        return
-    data = np.zeros((len(facts.paths), WINDOWS), dtype=bool)
-    data[facts.shop, facts.window] = True
     tables = {name: table for name in names if (table := _dense(facts, name)) is not None}
-    for level in levels(dense, data, grow(facts.paths, np.unique(facts.shop), COARSEST)):
+    if measure not in tables or any(_mixed(facts.values[name]) for name in tables):
+        return
+    data = _told(facts, measure, names)
+    there = np.flatnonzero(data.any(axis=1))
+    if not len(there):
+        return
+    beside = [table for name, table in tables.items() if name != measure]
+    for level in levels(tables[measure], data, grow(facts.paths, there, COARSEST), beside=beside):
         length = level.window * WINDOW_S
         for area in level.root.walk():
             if area.cell is None:
@@ -83,6 +87,20 @@ def _measured(facts: Facts, measure: str, names: list[str]) -> Iterator[tuple[Ke
                     part = np.ix_(area.shops, span.windows)
                     yield ((length, area.resolution, area.cell, span.start * length), area,
                            {name: float(table[part].sum()) for name, table in tables.items()})
+
+
+def _told(facts: Facts, measure: str, names: list[str]) -> Bools:
+    """Which shops have data on a measure, in which windows: it is known there, and something was seen or happened.
+
+    Who only told of a delivery, or was blind, is no shop that sold nothing.
+    """
+    happened = np.zeros(len(facts.shop), dtype=bool)
+    for name in {*names, "observed"} & facts.values.keys():
+        happened |= np.abs(np.nan_to_num(facts.values[name])) > DUST
+    some = happened & ~np.isnan(facts.values[measure])
+    data = np.zeros((len(facts.paths), WINDOWS), dtype=bool)
+    data[facts.shop[some], facts.window[some]] = True
+    return data
 
 
 def _dense(facts: Facts, name: str) -> Floats | None:
@@ -98,7 +116,7 @@ def _dense(facts: Facts, name: str) -> Floats | None:
 
 def _mixed(values: Floats) -> bool:
     """Whether some are above 0 and some below: their sums cancel, and the rule is one of sizes."""
-    return bool(np.nanmin(values) < 0 < np.nanmax(values))
+    return bool(np.nanmin(values) < -DUST and np.nanmax(values) > DUST)
 
 
 def _alone(area: Area) -> int:

@@ -1,8 +1,8 @@
 """The export folder: the feed as Parquet, partitioned the Hive way, which DuckDB, Spark and pandas read as one table.
 
-    <folder>/window=1d/resolution=7/date=2026-03-02/rows.parquet     the columns of `cloud_ingest.rows`
-    <folder>/catalogue.parquet                                       SKU, name, category, amount, unit
-    <folder>/README.md                                               what the columns mean
+    <folder>/feed/window=1d/resolution=7/date=2026-03-02/rows.parquet     the columns of `cloud_ingest.rows`
+    <folder>/catalogue.parquet                                            SKU, name, category, amount, unit
+    <folder>/README.md                                                    what the columns mean
 
 Each file takes its place whole, and a day without rows has none, so a reader at any time sees whole days. Only days
 of which the feed has changed since the last export are written: `.exported.json` says which state they are of.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import pyarrow as pa
@@ -21,12 +22,25 @@ import pyarrow.parquet as pq
 from cloud_ingest.catalogue import read_catalogue
 from cloud_ingest.facts import reading
 from cloud_ingest.feed import DAY_S, Query, tables
-from cloud_ingest.release import Tick, date_name, files_of, state_of
+from cloud_ingest.release import Tick, alone, date_name, files_of, state_of
 from cloud_ingest.release import days_of as published_days
 from cloud_ingest.release import replace as put
 from cloud_ingest.rows import MEANING
 from edge.errors import ConfigError, Problem
 
+ROWS = "feed"
+"""Where the rows lie, and nothing else: readers take every file of a folder for a part of the table."""
+_ABOUT = """# Demand feed
+
+`feed/` is Parquet, partitioned by window, resolution and date (UTC). `catalogue.parquet` has the SKUs.
+
+    pandas.read_parquet("feed/window=1d/resolution=7")
+    spark.read.parquet("feed")
+    SELECT * FROM read_parquet('feed/**/*.parquet', hive_partitioning = true)    -- DuckDB
+
+| column | meaning |
+|---|---|
+"""
 NAMES = {900: "15m", 3600: "1h", DAY_S: "1d"}
 
 
@@ -47,6 +61,13 @@ def export(query: Query, folder: Path, resolutions: tuple[int, ...], windows: tu
     bad = [window for window in windows if window > DAY_S or DAY_S % window]
     if bad:
         raise ConfigError("export", (Problem("window", f"{bad[0]} s does not divide a day", "use 15m, 1h or 1d"),))
+    with alone(folder, tick):
+        done = _export(query, folder / ROWS, resolutions, windows, tick)
+        _write_about(query.db, folder)
+        return done
+
+
+def _export(query: Query, folder: Path, resolutions: tuple[int, ...], windows: tuple[int, ...], tick: Tick) -> Exported:
     folder.mkdir(parents=True, exist_ok=True)
     told = _marks(folder)
     if others := {mark.partition(" ")[0] for mark in told.values()} - {query.scope}:
@@ -67,7 +88,6 @@ def export(query: Query, folder: Path, resolutions: tuple[int, ...], windows: tu
         done = replace(done, days=done.days + 1)
         told[name] = todo
         put(folder / ".exported.json", lambda path: path.write_bytes(msgspec.json.encode(told)))
-    _write_about(query.db, folder)
     return done
 
 
@@ -83,13 +103,15 @@ def _marks(folder: Path) -> dict[str, str]:
 
 def _days(query: Query) -> Iterator[tuple[int, str]]:
     """The days the query has, oldest first, and a mark of each that changes when its rows may."""
+    with reading(query.db) as source:
+        names = source.execute("SELECT old, sku FROM renamed ORDER BY old").fetchall()
+        found = [] if query.scope == "public" else [(date, f"{revision} {count}") for date, revision, count in
+            source.execute("SELECT window / 86400, max(rev), count(*) FROM flow GROUP BY 1 ORDER BY 1")]
     if query.scope == "public":
         state = state_of(query.db)
         found = [(date, str(len(files_of(query.db, "rows", date, state)))) for date in published_days(query.db)]
-    else:
-        with reading(query.db) as source:
-            found = [(date, f"{revision} {count}") for date, revision, count in source.execute(
-                "SELECT window / 86400, max(rev), count(*) FROM flow GROUP BY 1 ORDER BY 1")]
+    if names:
+        found = [(date, f"{mark} {crc32(repr(names).encode())}") for date, mark in found]
     since, until = query.since or 0.0, 2.0**40 if query.until is None else query.until
     yield from ((date, mark) for date, mark in found if (date + 1) * DAY_S > since and date * DAY_S < until)
 
@@ -114,7 +136,4 @@ def _window_name(window_s: int) -> str:
 def _write_about(db: Path, folder: Path) -> None:
     put(folder / "catalogue.parquet", lambda path: pq.write_table(read_catalogue(db), path))
     lines = "".join(f"| {name} | {meaning} |\n" for name, meaning in MEANING.items())
-    put(folder / "README.md", lambda path: path.write_text(
-        "# Demand feed\n\nParquet, partitioned by window, resolution and date (UTC). `catalogue.parquet` has the SKUs."
-        f"\n\n| column | meaning |\n|---|---|\n{lines}", encoding="utf-8"))
-
+    put(folder / "README.md", lambda path: path.write_text(_ABOUT + lines, encoding="utf-8"))

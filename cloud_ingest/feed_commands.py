@@ -100,11 +100,8 @@ def _target(out: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.flush()
         return
-    try:
-        with out.open("wb") as file:
-            yield file
-    except OSError as error:
-        raise _bad("out", f"{out}: {error.strerror}", "name a file in a writable folder") from error
+    with _writing("out", str(out)), out.open("wb") as file:
+        yield file
 
 
 @contextlib.contextmanager
@@ -133,7 +130,7 @@ def _publish(
     from cloud_ingest import feed  # noqa: PLC0415
     from cloud_ingest.release import release  # noqa: PLC0415
 
-    with progress("publishing") as tick:
+    with progress("publishing") as tick, _writing("db", f"beside {db}"):
         done = release(db, SystemClock().now(), feed.parse_window(grace), tick)
     if as_json:
         typer.echo(msgspec.json.encode(asdict(done)).decode())
@@ -167,18 +164,29 @@ def _export(
     from cloud_ingest.export import NAMES, export  # noqa: PLC0415
     from cloud_ingest.release import release  # noqa: PLC0415
 
+    pause = None if every is None else feed.parse_window(every)
     asked = feed.Query(db, scope, since=feed.parse_time(since))
     lengths = tuple(feed.parse_window(each) for each in window or NAMES.values())
     stop = _stopped() if every else None
     while True:
-        with progress("exporting") as tick:
+        with progress("exporting") as tick, _writing("out", str(out)):
             if every and scope == "public":
                 release(db, SystemClock().now(), tick=tick)
             done = export(asked, out, tuple(resolution or feed.RESOLUTIONS), lengths, tick)
         typer.echo(msgspec.json.encode(asdict(done)).decode() if as_json else
                    f"{done.days} days had changed: {done.rows} rows in {done.files} files")
-        if stop is None or every is None or stop.wait(feed.parse_window(every)):
+        if stop is None or stop.wait(pause):
             return
+
+
+@contextlib.contextmanager
+def _writing(key: str, place: str) -> Iterator[None]:
+    """ConfigError where a file or folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise _bad(key, f"{place} cannot be written: {error.strerror or error}",
+                   "name a writable folder on a disk with room") from error
 
 
 def _stopped() -> threading.Event:

@@ -3,14 +3,16 @@
 **The rule.** A sum may be known where at least SHOPS shops have data in it and no two of them hold over DOMINANT of it.
 
 **What is published.** One SKU, one day, one region (an H3 cell of resolution 5), one measure such as units sold. Its
-data are a table of shops by quarter hours. Three *levels* are cut, from fine in space and coarse in time to the other
-way round: days, hours, quarters. Each level cuts the shops into areas and the day into spans, and every sum of an
-area over a span holds the rule. An area is a cell, or what is left of a cell when its other children are cells of
-their own: where a child fails, all failing children go together into that rest, and if the rest fails too, the
-smallest passing child goes with it, and so on; where no child is left, the cell is not cut. So a sum that fails
-rolls up to its parent, and no subtraction from the parent gives it back. Spans of hours and quarters are cut in the
-same way. The levels are nested: the areas of hours are unions of areas of days, the spans of hours unions of spans of
-quarters. And every area of days has data of SHOPS shops in every span of quarters. Published rows are sums of these.
+data are a table of shops by quarter hours; a shop has data where the measure is known and anything was seen or moved.
+What is published by the same cuts, as the seconds in stock and observed are with the units sold, holds the rule in
+the same sums. Three *levels* are cut, from fine in space and coarse in time to the other way round: days, hours,
+quarters. Each level cuts the shops into areas and the day into spans, and every sum of an area over a span holds the
+rule. An area is a cell, or what is left of a cell when its other children are cells of their own: where a child
+fails, all failing children go together into that rest, and if the rest fails too, the smallest passing child goes
+with it, and so on; where no child is left, the cell is not cut. So a sum that fails rolls up to its parent, and no
+subtraction from the parent gives it back. Spans of hours and quarters are cut in the same way. The levels are nested:
+the areas of hours are unions of areas of days, the spans of hours unions of spans of quarters. And every area of days
+has data of SHOPS shops in every span of quarters. Published rows are sums of these.
 
 **Why that is enough.** Whoever adds and subtracts published rows gets f(a, t) = u(a) + v(b, s) + w(c, t) as the weight
 of the data of area a (of days) in span t (of quarters), where b and c are the areas of hours and of quarters around a,
@@ -24,8 +26,9 @@ and s the hour span around t.
 4. Late data are published as a table of their own by the same cuts (`cloud_ingest.release`), so the difference of two
    revisions is a sum of that table, of which 1. and 2. hold again.
 
-What this does not hide: that an area fails, how many shops it has, and bounds that follow from sums of numbers that
-are never negative. A row of 0 units is published like any other and says that each of its shops sold none.
+What this does not hide: that an area fails, how many shops it has and how many were heard, and bounds that follow
+from sums of numbers that are never negative. A row of 0 units is published like any other and says that each of its
+shops sold none.
 """
 
 from __future__ import annotations
@@ -91,22 +94,23 @@ def holds(values: Floats, data: Bools) -> Bools:
     return allowed
 
 
-def levels(values: Floats, data: Bools, tree: Area, quarters: int = 4) -> tuple[Level, ...]:
+def levels(values: Floats, data: Bools, tree: Area, quarters: int = 4, beside: Sequence[Floats] = ()
+           ) -> tuple[Level, ...]:
     """The levels of one table, days first; fewer where hours or quarters cannot be had, none where nothing can.
 
     `values` and `data` are [shop, window], over whole hours of `quarters` windows; `tree` holds the numbers of the
-    rows that have data, as `grow` makes it.
+    rows that have data, as `grow` makes it. Sums of `beside` are published by the same cuts, so they hold the rule too.
     """
     everyone = tree.shops
     windows = np.flatnonzero(data[everyone].any(axis=0))
-    whole = Span(0, windows)
-    if not _passes(values, data, [whole])(everyone):
+    whole, every = Span(0, windows), (values, *beside)
+    if not _passes(every, data, [whole])(everyone):
         return ()
-    finer = _spans(values, data, everyone, windows, quarters)
+    finer = _spans(every, data, everyone, windows, quarters)
     enough = _counts(data, [(whole,), *finer][-1])
     made: list[Level] = []
     for window, cut in zip((quarters * 24, quarters, 1), ((whole,), *finer), strict=False):
-        fits = _passes(values, data, cut)
+        fits = _passes(every, data, cut)
         tree = _cut(tree, lambda shops, fits=fits: fits(shops) and enough(shops))  # type: ignore[misc]  # typed above
         made.append(Level(window, tree, cut))
     return tuple(made)
@@ -125,15 +129,16 @@ def _grow(paths: Ints, rows: Ints, level: int, first: int) -> Area:
     return Area(int(paths[rows[0], level]), first + level, rows, parts)
 
 
-def _spans(values: Floats, data: Bools, shops: Ints, windows: Ints, quarters: int) -> list[tuple[Span, ...]]:
+def _spans(every: Sequence[Floats], data: Bools, shops: Ints, windows: Ints, quarters: int) -> list[tuple[Span, ...]]:
     """The spans of hours, and of quarters within them; none where there is nothing to cut."""
-    mine, there = values[shops], data[shops]
+    mine, there = [values[shops] for values in every], data[shops]
 
     def passes(part: Span) -> bool:
-        return bool(holds(_sums(mine, [part]), _any(there, [part]))[0])
+        heard = _any(there, [part])
+        return all(bool(holds(_sums(values, [part]), heard)[0]) for values in mine)
 
     def weight(part: Span) -> float:
-        return float(np.abs(mine[:, part.windows]).sum())
+        return float(np.abs(mine[0][:, part.windows]).sum())
 
     hours = _partition(_chop(windows, quarters), passes, weight, _merge_spans)
     if hours is None:
@@ -182,10 +187,10 @@ def _partition(parts: Sequence[P], fits: Callable[[P], bool], weight: Callable[[
     return good or None
 
 
-def _passes(values: Floats, data: Bools, spans: Sequence[Span]) -> Callable[[Ints], bool]:
-    """Whether given shops hold the rule in every span."""
-    sums, there = _sums(values, spans), _any(data, spans)
-    return lambda shops: bool(holds(sums[shops], there[shops]).all())
+def _passes(every: Sequence[Floats], data: Bools, spans: Sequence[Span]) -> Callable[[Ints], bool]:
+    """Whether given shops hold the rule in every span, by each of the tables."""
+    sums, there = [_sums(values, spans) for values in every], _any(data, spans)
+    return lambda shops: all(bool(holds(each[shops], there[shops]).all()) for each in sums)
 
 
 def _counts(data: Bools, spans: Sequence[Span]) -> Callable[[Ints], bool]:

@@ -12,10 +12,15 @@ Beside the database lies the folder `<database>.released`; it is private, since 
     rows/date=2026-03-02/1.parquet   what release 1 published; a row of the feed is the sum over releases
 
 A row that the first release of its region, SKU and day did not hold will not come later: it would be late facts alone.
+So a cell whose shops are all silent has no row here, as it has for the operator: it would take the place of the late
+facts, and tell that all lines of a neighbourhood are down. The rows around it count its shops and `silent` units.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -28,10 +33,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cloud_ingest import estimates
+from cloud_ingest import estimates, model
 from cloud_ingest.cells import counts
 from cloud_ingest.cuts import DAY_S, FACT_VALUES, ROW_VALUES, SILENT, Facts, Key, Row, publishable
-from cloud_ingest.facts import engine, fill_flow, load_flow, load_hours, load_registry, reading
+from cloud_ingest.facts import Span, engine, fill_flow, load_flow, load_hours, load_registry, reading
 from cloud_ingest.grid import RESOLUTIONS
 from cloud_ingest.privacy import Ints
 from edge.wire import WINDOW_S
@@ -78,25 +83,36 @@ SELECT fresh.* FROM fresh
 WHERE (root, sku) NOT IN (SELECT (root, sku) FROM before)
    OR (window_s, resolution, id, start, sku) IN (SELECT (window_s, resolution, id, start, sku) FROM before)
 """
+# How far the slowest shop is, to the second, would tell of that shop: whole windows of the day do, and no more.
 _WITH_COUNTS = """
 SELECT kept.*, coalesce(told.stores_expected, 0) AS stores_expected, coalesce(told.stores_reporting, 0)
-       AS stores_reporting, told.complete_to, CAST({release} AS BIGINT) AS revision
+       AS stores_reporting, least(floor(told.complete_to / {window}) * {window}, {end}) AS complete_to,
+       CAST({release} AS BIGINT) AS revision
 FROM kept LEFT JOIN told USING (window_s, resolution, id, start)
 ORDER BY window_s, resolution, start, id, sku
 """
 
 
 class State(msgspec.Struct, frozen=True):
-    """The last whole release: its number, the database's revision it saw, and the first day it left out."""
+    """The last whole release: its number, the database's revision it saw, and the first day it left out.
+
+    `common` and `whole` are the estimator's parameters of that release: intervals of what is published stay with them,
+    whatever is learned from shops of which nothing is.
+    """
 
     release: int = 0
     revision: int = 0
     due: int | None = None
+    common: float | None = None
+    whole: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release did: `days` looked at, `rows` published or raised, `facts` taken in, and `waiting` for more."""
+    """What a release did: `days` looked at, `rows` published or raised, `facts` taken in, and `waiting` for more.
+
+    `release` is its number; that of the one before where it took nothing in.
+    """
 
     release: int
     days: int
@@ -125,9 +141,10 @@ def files_of(db: Path, kind: str, date: int, state: State) -> list[str]:
 
 
 def days_of(db: Path) -> list[int]:
-    """The days that have rows, oldest first."""
-    return sorted(int(np.datetime64(path.name.removeprefix("date="), "D").astype(int))
-                  for path in (folder_of(db) / "rows").glob("date=*"))
+    """The days that have rows of whole releases, oldest first."""
+    last = state_of(db).release
+    names = {path.parent.name for path in (folder_of(db) / "rows").glob("date=*/*.parquet") if int(path.stem) <= last}
+    return sorted(int(np.datetime64(name.removeprefix("date="), "D").astype(int)) for name in names)
 
 
 def date_name(date: int) -> str:
@@ -137,24 +154,49 @@ def date_name(date: int) -> str:
 
 def release(db: Path, now: float, grace_s: float = GRACE_S, tick: Tick = lambda _: None) -> Released:
     """Publish what became due or came late. Stopped half-way it leaves what was, and the next call does it again."""
+    with reading(db):
+        pass  # a fault shows before a folder is made
+    with alone(folder_of(db), tick), reading(db) as source:
+        return _release(db, source, int((now - grace_s) // DAY_S), tick)
+
+
+def _release(db: Path, source: sqlite3.Connection, due: int, tick: Tick) -> Released:
     last = state_of(db)
-    due = int((now - grace_s) // DAY_S)
     done = Released(last.release + 1, 0, 0, 0, 0)
-    with reading(db) as source:
-        (revision,) = source.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
-        dates = _dates(source, last, due)
-        if dates and due != last.due:
-            tick("learning")
-            _learn(source, due)
-        for date in dates:
-            tick(date_name(date))
-            with engine() as duck:
-                load_registry(duck, source)
-                load_flow(duck, source, date * DAY_S, (date + 1) * DAY_S)
-                rows, facts, waiting = _publish(duck, db, date, last)
-            done = Released(done.release, done.days + 1, done.rows + rows, done.facts + facts, done.waiting + waiting)
-    _write_state(db, State(done.release if done.facts else last.release, revision, due))
-    return done
+    (revision,) = source.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
+    dates = _dates(source, last, due)
+    if dates and due != last.due:
+        tick("learning")
+        _learn(source, due)
+    for date in dates:
+        tick(date_name(date))
+        with engine() as duck:
+            load_registry(duck, source)
+            load_flow(duck, source, Span(date * DAY_S, (date + 1) * DAY_S))
+            rows, facts, waiting = _publish(duck, db, date, last)
+        done = Released(done.release, done.days + 1, done.rows + rows, done.facts + facts, done.waiting + waiting)
+    if done.facts:
+        chosen = model.parameters_of(db)
+        _write_state(db, State(done.release, revision, due, chosen.common, chosen.whole))
+        return done
+    _write_state(db, msgspec.structs.replace(last, revision=revision, due=due))
+    return dataclasses.replace(done, release=last.release)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, tick: Tick) -> Iterator[None]:
+    """Nobody else is in here for this folder, on this machine: two releases of one number could be subtracted.
+
+    A process that was killed is out at once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tick("waits for another")
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _learn(source: sqlite3.Connection, due: int) -> None:
@@ -169,7 +211,7 @@ def _learn(source: sqlite3.Connection, due: int) -> None:
         load_registry(duck, source)
         fill_flow(duck, source, since, end)
         load_hours(duck, since, end)
-        estimates.learn(duck, source, estimates.model_file(source))
+        estimates.learn(duck, source, model.model_file(source))
 
 
 def _dates(source: sqlite3.Connection, last: State, due: int) -> list[int]:
@@ -203,7 +245,8 @@ def _publish(duck: duckdb.DuckDBPyConnection, db: Path, date: int, last: State) 
     duck.register("told", pa.concat_tables([_counts(duck, level, length) for length in LENGTHS
                                             for level in RESOLUTIONS]))
     number = last.release + 1
-    rows = _write(duck, db, "rows", date, number, _WITH_COUNTS.format(release=number))
+    rows = _write(duck, db, "rows", date, number, _WITH_COUNTS.format(
+        release=number, window=WINDOW_S, end=(date + 1) * DAY_S))
     facts = _write(duck, db, "facts", date, number, "SELECT pending.* FROM pending SEMI JOIN taken USING (root, sku)")
     ((pending,),) = duck.execute("SELECT count(*) FROM pending").fetchall()
     return rows, facts, pending - facts
@@ -285,5 +328,4 @@ def replace(target: Path, write: Callable[[Path], object]) -> None:
 
 
 def _write_state(db: Path, state: State) -> None:
-    folder_of(db).mkdir(parents=True, exist_ok=True)
     replace(folder_of(db) / "state.json", lambda path: path.write_bytes(msgspec.json.encode(state)))

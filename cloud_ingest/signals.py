@@ -29,8 +29,8 @@ STILL_DAYS = 14.0
 LEAST_SHARE = 0.8
 GAP_S = 3600.0
 """A reading stands for the time until the next, at most so long."""
-FRIDGE_CELSIUS = 15.0
-"""A probe whose usual reading is below hangs in a fridge; a fridge that fails must not become a room."""
+FRIDGE_CELSIUS = 12.0
+"""A probe that was colder for a tenth of the day hangs in a fridge: one that failed last night is still no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,8 @@ def cold_chain(store: str, probes: dict[str, Sequence[tuple[float, float]]], lim
     """What got too warm. `probes`: (Unix seconds, degrees Celsius) in order; `limits`: warmest allowed and on hand."""
     found = []
     for probe, readings in probes.items():
-        usual = sorted(celsius for _, celsius in readings)[len(readings) // 2] if readings else inf
-        if usual >= FRIDGE_CELSIUS:
+        cold = sorted(celsius for _, celsius in readings)[len(readings) // 10] if readings else inf
+        if cold >= FRIDGE_CELSIUS:
             continue
         for sku, (most, on_hand) in limits.items():
             seconds = sum(min(GAP_S, until - t) for (t, celsius), (until, _) in pairwise(readings) if celsius > most)
@@ -192,7 +192,7 @@ def uptake(rows: Iterable[FeedRow], launched: dict[str, int]) -> list[Uptake]:
     """Week after week since the launch, from rows of days."""
     weeks: defaultdict[tuple[str, str, int], list[FeedRow]] = defaultdict(list)
     for row in rows:
-        if row.start >= launched.get(row.sku, 2**62) // DAY_S * DAY_S:
+        if row.heard and row.start >= launched.get(row.sku, 2**62) // DAY_S * DAY_S:
             weeks[row.cell, row.sku, (row.start - launched[row.sku] // DAY_S * DAY_S) // WEEK_S].append(row)
     found = []
     for (cell, sku, week), days in sorted(weeks.items()):

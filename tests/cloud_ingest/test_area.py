@@ -108,7 +108,11 @@ def test_a_cell_at_a_pentagon_is_a_cell_like_others() -> None:
 
 
 @pytest.mark.parametrize(("given", "told"), [
-    ({"cell": "' OR 1"}, "is no H3 cell"), ({"cell": "881f1d4887ffff"}, "is no H3 cell"),
+    ({"cell": "' OR 1"}, "is no H3 cell"), ({"cell": "f" * 18}, "is no H3 cell"),
+    ({"polygon": '{"type":"Polygon","coordinates":[]}'}, "Polygon is empty"),
+    ({"polygon": '{"type":"MultiPolygon","coordinates":[]}'}, "MultiPolygon is empty"),
+    ({"polygon": '{"type":"MultiPolygon","coordinates":[[]]}'}, "three points"),
+    ({"cell": "881f1d4887ffff"}, "is no H3 cell"),
     ({"bbox": "1,2,3"}, "is not 4 numbers"), ({"bbox": "13,53,14,52"}, "south lies north"),
     ({"bbox": "52.5,13.4,north,3"}, "could not convert"), ({"polygon": "13,52;14,53"}, "three points"),
     ({"polygon": "13,52;14,95;13,53"}, "no longitude and latitude"), ({"polygon": '{"type":"Point"}'}, "GeoJSON"),

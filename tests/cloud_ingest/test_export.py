@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import queue
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,14 +14,16 @@ from pathlib import Path
 
 import duckdb
 import paho.mqtt.client as mqtt
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from typer.testing import CliRunner
 
 from cloud_ingest.__main__ import app
 from cloud_ingest.catalogue import is_gtin
-from cloud_ingest.release import release
+from cloud_ingest.export import ROWS
+from cloud_ingest.release import folder_of, release
+from cloud_ingest.store.protocol import Item
 from edge.errors import ConfigError
 from tests.cloud_ingest.devices import Listening
 from tests.cloud_ingest.town import DAY, MIDNIGHT, REGION, Town, quarters
@@ -48,14 +51,15 @@ def exported(town: Town, folder: Path, *options: str) -> dict[str, int]:
 
 def test_the_folder_reads_as_one_table(town: Town, tmp_path: Path) -> None:
     done = exported(town, tmp_path / "out")
-    table = ds.dataset(tmp_path / "out", partitioning="hive", exclude_invalid_files=True).to_table()
+    table = pq.read_table(tmp_path / "out" / ROWS)  # as pandas.read_parquet does
     assert (done["days"], done["rows"]) == (2, table.num_rows)
     with duckdb.connect() as duck:
         found = duck.execute("SELECT date, resolution, sum(sold) FROM read_parquet(?, hive_partitioning = true) "
                              "WHERE \"window\" = '1d' AND resolution IN (5, 7) GROUP BY ALL ORDER BY ALL",
-                             [f"{tmp_path}/out/window=*/resolution=*/date=*/rows.parquet"]).fetchall()
+                             [f"{tmp_path}/out/feed/**/*.parquet"]).fetchall()
     assert [(str(date), level, sold) for date, level, sold in found] == [
         (day, level, 26.0) for day in ("2026-03-02", "2026-03-03") for level in (5, 7)]
+    assert set(table.column("window").to_pylist()) == {"15m", "1h", "1d"}
     assert "| sold | Units" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -80,6 +84,56 @@ def test_an_export_on_a_schedule_publishes_by_itself_until_it_is_stopped(town: T
         assert process.stdout.readline() == "3 days had changed: 3 rows in 3 files\n"
         process.terminate()
         assert process.wait(20) == 0
+
+
+def test_a_place_that_cannot_be_written_is_told(town: Town, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(tmp_path / "file")])
+    assert isinstance(result.exception, ConfigError)
+    assert "name a writable folder" in str(result.exception)
+    other = Town(tmp_path / "other.db", quarters(1, [6]))
+    folder_of(other.path).touch()
+    result = run(app, ["feed", "publish", "--db", str(other.path)])
+    other.store.close()
+    assert isinstance(result.exception, ConfigError)
+    assert "cannot be written: File exists" in str(result.exception)
+
+
+def test_a_wrong_schedule_is_told_before_anything_is_done(town: Town, tmp_path: Path) -> None:
+    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(tmp_path / "out"), "--every", "soon"])
+    assert isinstance(result.exception, ConfigError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sku_that_got_another_name_is_written_again_under_it(town: Town, tmp_path: Path) -> None:
+    asked = ("--window", "1d", "--resolution", "5")
+    exported(town, tmp_path / "out", *asked)
+    town.store.put_items([Item("new-cola", "Cola", "drinks", replaces=(COLA,))])
+    assert exported(town, tmp_path / "out", *asked)["days"] == 2
+    table = pq.read_table(tmp_path / "out" / ROWS)  # as pandas.read_parquet does
+    assert set(table.column("sku").to_pylist()) == {"new-cola"}
+
+
+def test_an_export_that_was_killed_is_done_again(town: Town, tmp_path: Path) -> None:
+    """Killed with half a file on the disk: readers see whole files only, and the next run makes the rest."""
+    at = tmp_path / "out" / ROWS / "window=1d" / "resolution=5" / "date=2026-03-03"
+    code = ("import os, signal, sys; from cloud_ingest import export, __main__ as main\n"
+            "def half(target, write):\n"
+            "    if 'date=2026-03-03' in str(target):\n"
+            "        target.with_name(f'.{target.name}.new').write_bytes(b'PAR1')\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    real(target, write)\n"
+            "real, export.put = export.put, half\n"
+            "main.app(sys.argv[1:])\n")
+    asked = ["--window", "1d", "--resolution", "5"]
+    done = subprocess.run([sys.executable, "-c", code, "feed", "export", "--db", str(town.path), "--out",
+                           str(tmp_path / "out"), *asked], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [file.name for file in at.iterdir()] == [".rows.parquet.new"]
+    assert exported(town, tmp_path / "out", *asked)["days"] == 1
+    assert [file.name for file in at.iterdir()] == ["rows.parquet"]
+    table = pq.read_table(tmp_path / "out" / ROWS)  # as pandas.read_parquet does
+    assert table.num_rows == 2
 
 
 def test_a_folder_holds_one_scope(town: Town, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from typer.testing import CliRunner
 from cloud_ingest.__main__ import app
 from cloud_ingest.area import parent
 from cloud_ingest.facts import reading
+from cloud_ingest.feed import Query, read_feed
 from cloud_ingest.grid import RESOLUTIONS
 from cloud_ingest.privacy import DOMINANT, SHOPS, Floats, Ints
 from cloud_ingest.published import tables
-from cloud_ingest.release import LENGTHS, State, folder_of, release, state_of
+from cloud_ingest.release import LENGTHS, Released, State, days_of, folder_of, release, state_of
+from cloud_ingest.store.protocol import Item
 from tests.cloud_ingest.attack import dominated, isolated
 from tests.cloud_ingest.town import DAY, MIDNIGHT, REGION, Given, Town, quarters
 
@@ -81,7 +84,8 @@ def test_the_command_publishes_and_the_feed_then_shows_it(town: Town) -> None:
     told = run(app, ["feed", "publish", "--db", str(town.path)])
     assert told.stdout.startswith("release 1: ")
     assert "16 facts; 0 facts wait" in told.stdout
-    assert json.loads(run(app, ["feed", "publish", "--db", str(town.path), "--json"]).stdout)["rows"] == 0
+    again = json.loads(run(app, ["feed", "publish", "--db", str(town.path), "--json"]).stdout)
+    assert (again["release"], again["rows"]) == (1, 0)
     shown = run(app, ["feed", "--db", str(town.path), "--window", "1d", "--resolution", "5", "--format", "json"])
     assert [row["sold"] for row in json.loads(shown.stdout)] == [32.0]
     assert "withheld" in run(app, ["feed", "schema"]).stdout
@@ -117,6 +121,14 @@ def test_late_data_of_one_shop_wait_for_others_and_change_the_right_windows(town
     assert read(town.path, State(release=1)) == before
 
 
+def test_how_far_the_slowest_shop_is_is_told_in_whole_windows_of_the_day(town: Town) -> None:
+    town.send(sale(shop, start=MIDNIGHT + 9 * 3600) for shop in range(16))
+    town.send(sale(shop, start=MIDNIGHT + DAY + (9 * 3600 if shop else 8 * 3600 + 317)) for shop in range(16))
+    release(town.path, NOW + DAY)
+    told = {key[3]: row["complete_to"] for key, row in read(town.path).items() if key[:2] == (DAY, REGION)}
+    assert told == {MIDNIGHT: MIDNIGHT + DAY, MIDNIGHT + DAY: MIDNIGHT + DAY + 8 * 3600}
+
+
 def test_a_column_that_one_shop_holds_is_withheld_alone(town: Town) -> None:
     town.send(sale(shop, put_back=1.0, restocked=24.0 if shop == 3 else 0.0) for shop in range(8))
     release(town.path, NOW)
@@ -134,6 +146,42 @@ def test_longer_windows_say_how_much_of_them_they_hold(town: Town) -> None:
     assert {row["covered_s"] for key, row in rows.items() if key[0] == 7200} == {7200}
     assert {row["sold"] for key, row in rows.items() if key[0] == 1800 and key[1] == REGION} == {32.0}
     assert {row["covered_s"] for key, row in rows.items() if key[0] == 7 * DAY} == {DAY}
+
+
+@pytest.mark.parametrize("hours", [7, 36])
+def test_a_window_that_straddles_midnight_is_one_row(town: Town, hours: int) -> None:
+    town.send(sale(shop, start=MIDNIGHT + 3600 * hour) for shop in range(8) for hour in range(72))
+    release(town.path, NOW + 2 * DAY)
+    found = [row for table in tables(town.path, state_of(town.path), 5, hours * 3600, None, None, 0, 2**40)
+             for row in table.to_pylist()]
+    starts = [row["start"] for row in found]
+    assert starts == sorted(set(starts), reverse=True)
+    assert {row["sold"] for row in found if row["covered_s"] == hours * 3600} == {8.0 * 2 * hours}
+    assert sum(row["sold"] for row in found) == 8 * 2 * 72
+
+
+def test_a_day_that_is_only_half_published_is_no_day_yet(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.send(sale(shop, start=MIDNIGHT + day * DAY) for shop in range(8) for day in (0, 1))
+    release(town.path, NOW)
+    before = days_of(town.path)
+    assert before == [MIDNIGHT // DAY]
+    with monkeypatch.context() as broken:
+        broken.setattr("cloud_ingest.release._write_state", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            release(town.path, NOW + DAY)
+    assert days_of(town.path) == before
+
+
+def test_a_sku_that_got_another_name_later_is_found_under_it(town: Town) -> None:
+    town.send(sale(shop) for shop in range(8))
+    release(town.path, NOW)
+    town.store.put_items([Item(MILK, "Milk", "dairy", replaces=(COLA,))])
+    town.send(sale(shop, MILK, MIDNIGHT + 9 * 3600, 1.0) for shop in range(8))
+    release(town.path, NOW)
+    (row,) = [row for key, row in read(town.path).items() if key[0] == DAY and key[1] == REGION]
+    assert (row["sku"], row["sold"], row["revision"]) == (MILK, 24.0, 2)
+    (found,) = read_feed(Query(town.path, resolution=5, window_s=DAY, skus=(COLA,)))
+    assert (found.sku, found.sold) == (MILK, 24.0)
 
 
 def test_a_shop_that_moved_within_the_region_stands_for_one(tmp_path: Path) -> None:
@@ -157,6 +205,23 @@ def test_a_release_that_was_stopped_is_done_again_and_shows_nothing_meanwhile(
     town.send([sale(8)])
     assert release(town.path, NOW + DAY).facts == 17
     assert read(town.path)[DAY, REGION, COLA, MIDNIGHT]["sold"] == 18.0
+
+
+def test_two_publications_at_once_are_one_after_the_other(town: Town) -> None:
+    """Else both would write release 1, one with shop 8 and one without, and a reader could subtract them."""
+    town.send(sale(shop) for shop in range(8))
+    waits, others = threading.Event(), list[Released]()
+    second = threading.Thread(target=lambda: others.append(release(town.path, NOW, tick=lambda _: waits.set())))
+
+    def meanwhile(_: str) -> None:
+        if second.ident is None:
+            town.send([sale(8)])
+            second.start()
+            waits.wait()
+
+    assert release(town.path, NOW, tick=meanwhile).facts == 8
+    second.join()
+    assert [(done.release, done.facts, done.waiting) for done in others] == [(1, 0, 1)]
 
 
 def test_facts_of_a_store_that_nobody_registered_are_in_no_row(town: Town) -> None:

@@ -68,6 +68,12 @@ def test_a_fridge_that_was_open_is_told_and_a_warm_room_is_not() -> None:
     assert cold_chain("s1", {"probe-1": gap}, limits)[0].hours == 1.0  # nothing is known of the other eight
 
 
+def test_a_fridge_that_has_been_off_for_most_of_the_day_is_no_room() -> None:
+    failed = [(NOW + 600.0 * i, 4.0 if i < 44 else 20.0) for i in range(144)]
+    (warm,) = cold_chain("s1", {"probe-1": failed}, {MILK: (8.0, 20.0)})
+    assert (warm.hours, warm.warmest) == (16.5, 20.0)
+
+
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two areas; in the second, milk is out of stock half of the time; cola is new since the 10th day."""
