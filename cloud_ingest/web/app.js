@@ -6,7 +6,7 @@ import * as out from "/web/export.js";
 import { ahead, compare, DAY_S, forget, frame as getFrame, mondays, pairs, WEEK_S } from "/web/frames.js";
 import { drawLegend } from "/web/legend.js";
 import { details, drawList, label } from "/web/list.js";
-import { apology, CellMap, drawable } from "/web/map.js";
+import { openMap } from "/web/map.js";
 import { classOf, MEASURES, top } from "/web/measures.js";
 import * as panel from "/web/panel.js";
 import * as search from "/web/search.js";
@@ -24,7 +24,8 @@ const NOTHING = { public: "Nothing is published yet", operator: "No facts yet" }
 const AHEAD = 48; // windows of the chosen cell that are fetched before their turn while playing
 const PAUSE_MS = 700; // from one refresh to the next, however often the database changes
 const REST = 2; // and so many times as long as the last one took, where that is longer
-const shown = { frame: null, steps: [], top: 0, question: "", busy: null, again: false, took: 0 };
+const LOST = "Connection lost; trying again";
+const shown = { frame: null, steps: [], top: 0, question: "", busy: null, again: false, took: 0, lost: false };
 let map = null;
 
 const measure = () => MEASURES[state.by];
@@ -67,7 +68,7 @@ async function refresh() {
     document.body.dataset.revision = shown.frame.revision;
     await drawPanel();
   } catch (error) {
-    byId("when").textContent = `Not up to date: ${error.message}`;
+    byId("when").textContent = shown.lost ? LOST : `Not up to date: ${error.message}`;
   }
 }
 
@@ -121,8 +122,9 @@ function tellTime() {
   const { frame } = shown;
   const live = state.start === null;
   timeline.tell({ ...frame, step: frame.window_s, live });
-  byId("when").textContent = frame.latest === null ? NOTHING[frame.scope]
-    : `Window from ${time(frame.start)}${live ? ", the newest" : ""}`;
+  const told = frame.latest === null ? NOTHING[frame.scope]
+    : `Window from ${time(frame.start)}${live && !shown.lost ? ", the newest" : ""}`;
+  byId("when").textContent = shown.lost ? `${LOST}. ${told}` : told;
 }
 
 function choose(cell) {
@@ -193,10 +195,14 @@ function follow() {
     update();
   };
   api.changes((changed) => {
+    shown.lost = false;
     forget(changed);
     timer ??= setTimeout(now, Math.max(0, last + Math.max(PAUSE_MS, REST * shown.took) - performance.now()));
   },
-    () => { byId("when").textContent = "Connection lost; trying again"; });
+    () => {
+      shown.lost = true;
+      byId("when").textContent = LOST;
+    });
 }
 
 async function catalogue() {
@@ -215,17 +221,15 @@ onChange((given) => {
 });
 
 async function main() {
-  const scope = await api.scope().catch(() => "public");
+  const { scope = "public", name } = await api.visitor().catch(() => ({}));
+  byId("account").hidden = !name;
   const link = () => Object.assign(state, read(location.hash.slice(1), USUAL[scope]));
   byId("scope").textContent = SCOPES[scope];
   link();
-  if (drawable()) {
-    const moved = later(120, drawCells);
-    map = new CellMap({ place: state.place, picked: (cell) => cell && choose(cell), pointed: tip,
-      moved: (place, byHand) => { change(byHand ? { place } : {}, true); moved(); } });
-  } else {
-    apology();
-  }
+  follow(); // the connection is made while the map is
+  const moved = later(120, drawCells);
+  map = openMap({ place: state.place, picked: (cell) => cell && choose(cell), pointed: tip,
+    moved: (place, byHand) => { change(byHand ? { place } : {}, true); moved(); } });
   for (const id of ["png", "whole", "zoom", "in", "out"]) byId(id).disabled = map === null;
   controls();
   exports();
@@ -238,7 +242,6 @@ async function main() {
   });
   window.addEventListener("resize", later(150, () => shown.frame && drawPanel()));
   catalogue().catch((error) => console.warn(`no catalogue: ${error.message}`));
-  follow();
 }
 
 main();

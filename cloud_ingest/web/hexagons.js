@@ -13,8 +13,10 @@ void main() {
   vec2 at = middle + arm * max(1.0, rim * least / max(length(arm), 1e-12));
   gl_Position = matrix * vec4(at.x + shift, at.y, 0.0, 1.0);
 }`;
-// A cell is drawn with a radius of `least` at the smallest, so that a lone shop of a large country can be seen.
+// A cell is drawn with a radius of so many pixels at the least, so that a lone shop of a large country can be seen.
 const LEAST_PX = 1.6;
+const ALONE_PX = 3; // where there are few cells at all, none of which can hide another
+const FEW = 400;
 const LINED_PX = 3.3; // below this radius there is no room for lines, and four triangles do for six
 // A line of one pixel inside the rim, which fades where cells are small; a hatch where nothing is known.
 const FRAGMENT = `#version 300 es
@@ -33,47 +35,53 @@ void main() {
 }`;
 
 // Web Mercator with the world's width as the unit, as the map's own matrix takes it.
-export function project(lat, lon) {
-  return [lon / 360 + 0.5, 0.5 - Math.log(Math.tan(Math.PI / 4 + lat * Math.PI / 360)) / (2 * Math.PI)];
-}
+const easting = (lon) => lon / 360 + 0.5;
+const northing = (lat) => 0.5 - Math.log(Math.tan(Math.PI / 4 + lat * Math.PI / 360)) / (2 * Math.PI);
+
+// A longitude on the same side of the antimeridian as `first`.
+const beside = (lon, first) => lon + 360 * ((first - lon > 180) - (lon - first > 180));
 
 // The cell's outline as [longitude, latitude]; over the antimeridian it goes on beyond 180 degrees.
 export function ring(id) {
   const points = h3.cellToBoundary(id, true);
-  const first = points[0][0];
-  return points.map(([lon, lat]) => [lon + 360 * ((first - lon > 180) - (lon - first > 180)), lat]);
+  return points.map(([lon, lat]) => [beside(lon, points[0][0]), lat]);
 }
 
 // A fan of triangles for each cell, and as few triangles as do; coarse cells first so that finer ones lie above.
-// Corners are relative to `origin`, since a 32-bit number cannot hold both a place on the globe and a metre.
+// Corners are relative to `origin`, since a 32-bit number cannot hold both a place on the globe and a metre. Numbers
+// are written where they belong: a list for each of 300,000 corners would cost more than all the rest.
 export function shape(ids) {
-  const rings = ids.map(ring);
+  const rings = ids.map((id) => h3.cellToBoundary(id, true));
   const order = ids.map((_, i) => i).sort((a, b) => h3.getResolution(ids[a]) - h3.getResolution(ids[b]));
   const many = rings.reduce((sum, each) => sum + each.length, 0);
   const all = many + ids.length;
-  const [corners, middles, rims] = [new Float32Array(2 * all), new Float32Array(2 * all), new Uint8Array(all)];
-  const [owners, fans, plains] = [new Uint32Array(all), new Uint32Array(3 * many), []];
-  const origin = rings.length ? project(rings[0][0][1], rings[0][0][0]) : [0, 0];
-  let [at, face] = [0, 0];
+  const [corners, middles, rims] = [new Float32Array(2 * all), new Float32Array(2 * all), new Uint8Array(all).fill(1)];
+  const [owners, fans] = [new Uint32Array(all), new Uint32Array(3 * many)];
+  const plains = new Uint32Array(3 * (many - 2 * ids.length));
+  const [west, north] = rings.length ? [easting(rings[0][0][0]), northing(rings[0][0][1])] : [0, 0];
+  let [at, fan, plain] = [0, 0, 0];
   for (const i of order) {
-    const middle = at++;
-    const points = rings[i].map(([lon, lat]) => project(lat, lon));
-    const sum = [0, 0];
-    points.forEach(([x, y], k) => {
-      corners.set([x - origin[0], y - origin[1]], 2 * at);
-      [rims[at], owners[at]] = [1, i];
-      sum[0] += x; sum[1] += y;
-      fans.set([middle, at, middle + 1 + (k + 1) % points.length], face);
-      if (k > 1) plains.push(middle + 1, at - 1, at);
-      at += 1; face += 3;
-    });
-    const centre = [sum[0] / points.length - origin[0], sum[1] / points.length - origin[1]];
-    corners.set(centre, 2 * middle);
-    owners[middle] = i;
-    for (let k = middle; k < at; k += 1) middles.set(centre, 2 * k);
+    const [middle, points] = [at, rings[i]];
+    let [x, y] = [0, 0];
+    rims[middle] = 0;
+    for (let k = 0; k < points.length; k += 1) {
+      at += 1;
+      corners[2 * at] = easting(beside(points[k][0], points[0][0])) - west;
+      corners[2 * at + 1] = northing(points[k][1]) - north;
+      x += corners[2 * at]; y += corners[2 * at + 1];
+      fans[fan++] = middle; fans[fan++] = at; fans[fan++] = middle + 1 + (k + 1) % points.length;
+      if (k > 1) { plains[plain++] = middle + 1; plains[plain++] = at - 1; plains[plain++] = at; }
+    }
+    corners[2 * middle] = x / points.length;
+    corners[2 * middle + 1] = y / points.length;
+    at += 1;
+    for (let k = middle; k < at; k += 1) {
+      middles[2 * k] = corners[2 * middle]; middles[2 * k + 1] = corners[2 * middle + 1];
+      owners[k] = i;
+    }
   }
   const radius = ids.length ? Math.hypot(corners[0] - corners[2], corners[1] - corners[3]) : 0;
-  return { origin, radius, corners, middles, rims, owners, faces: [fans, Uint32Array.from(plains)] };
+  return { origin: [west, north], radius, corners, middles, rims, owners, faces: [fans, plains] };
 }
 
 function compile(gl) {
@@ -162,7 +170,7 @@ export class Hexagons {
     for (const name of ["blank", "hatch"]) gl.uniform4fv(place[name], paint[name]);
     gl.uniform4fv(place.line, plain ? [0, 0, 0, 0] : paint.line);
     gl.uniform1f(place.dot_px, this.map.getPixelRatio());
-    gl.uniform1f(place.least, LEAST_PX / world);
+    gl.uniform1f(place.least, (faces[0].length < 18 * FEW ? ALONE_PX : LEAST_PX) / world);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.disable(gl.CULL_FACE);

@@ -29,11 +29,13 @@ export function details(frame, i) {
 
 // What deserves a look stands first, what is not known last.
 export function drawList(frame, measure, inView, chosen, choose) {
-  const value = (i) => measure.value(frame, i);
-  const order = measure.lowFirst ? -1 : 1;
+  const order = measure.lowFirst ? 1 : -1;
   const seen = frame.ids.map((_, i) => i).filter((i) => inView(frame.ids[i]));
-  seen.sort((a, b) => (known(value(b)) - known(value(a)))
-    || (known(value(a)) ? order * (value(b) - value(a)) : 0) || a - b);
+  const place = Float64Array.from(frame.ids, (_, i) => {
+    const value = measure.value(frame, i);
+    return known(value) ? order * value : Infinity;
+  });
+  seen.sort((a, b) => place[a] - place[b] || a - b);
   const held = document.activeElement?.dataset?.cell;
   byId("cells").tBodies[0].replaceChildren(...seen.slice(0, MOST).map((i) => row(frame, i, measure, chosen, choose)));
   byId("seen").textContent = seen.length > MOST

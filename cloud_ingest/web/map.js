@@ -3,12 +3,13 @@
 import { addLand, calm, dark, paint, rgba, style, themed } from "/web/basemap.js";
 import { Hexagons, ring } from "/web/hexagons.js";
 import { byId, make } from "/web/text.js";
-import { Map as GlMap, ScaleControl, setWorkerCount } from "/web/vendor/maplibre-gl.mjs";
+import { GPUInitializationError, Map as GlMap, ScaleControl, setWorkerCount } from "/web/vendor/maplibre-gl.mjs";
 
 const FAR = 12.5; // one cell alone is shown with its surroundings
 const GRID_MOST = 400; // outlines of empty cells around so many cells at the most
+const PLENTY = 1000; // of so many cells the middles are box enough
 
-export class CellMap {
+class CellMap {
   // `picked` and `pointed` get a cell or null, `moved` gets [longitude, latitude, zoom].
   constructor({ picked, pointed, moved, place }) {
     Object.assign(this, { ids: [], known: new Set(), middles: new Map(), hexagons: new Hexagons(), ready: false });
@@ -110,7 +111,8 @@ export class CellMap {
     if (!ids.length) return;
     this.placed = true;
     this.map.resize();
-    this.map.fitBounds(bounds(ids), { padding: 40, maxZoom: FAR, animate: animate && !calm.matches });
+    const box = bounds(ids, (id) => this.middle(id));
+    this.map.fitBounds(box, { padding: 40, maxZoom: FAR, animate: animate && !calm.matches });
   }
 
   choose(cell) {
@@ -163,18 +165,16 @@ export class CellMap {
   }
 }
 
-// Whether this browser can draw the map at all.
-export function drawable() {
+// The map, or an apology and null where this browser cannot draw it.
+export function openMap(given) {
   try {
-    return Boolean(make("canvas").getContext("webgl2"));
-  } catch {
-    return false;
+    return new CellMap(given);
+  } catch (error) {
+    if (!(error instanceof GPUInitializationError)) throw error;
+    byId("map").replaceChildren(make("p", { id: "nomap", role: "status" },
+      "This browser cannot draw the map: WebGL 2 is missing or turned off. The table of cells has the same numbers."));
+    return null;
   }
-}
-
-export function apology() {
-  byId("map").replaceChildren(make("p", { id: "nomap", role: "status" },
-    "This browser cannot draw the map: WebGL 2 is missing or turned off. The table of cells has the same numbers."));
 }
 
 export function feature(id, properties = {}) {
@@ -188,8 +188,9 @@ export function collection(ids) {
 
 // The smallest box around the cells, [[west, south], [east, north]]; it leaves out the widest empty stretch of
 // longitude, so that cells on both sides of the antimeridian stay together.
-export function bounds(ids) {
-  const points = ids.flatMap((id) => h3.cellToBoundary(id, true));
+export function bounds(ids, middle) {
+  const points = ids.length > PLENTY ? ids.map((id) => middle(id).toReversed())
+    : ids.flatMap((id) => h3.cellToBoundary(id, true));
   const lons = points.map(([lon]) => lon).sort((a, b) => a - b);
   let [west, widest] = [lons[0], lons[0] + 360 - lons[lons.length - 1]];
   for (let i = 1; i < lons.length; i += 1) {

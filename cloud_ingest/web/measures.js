@@ -4,9 +4,9 @@ import { known, number, percent, signed } from "/web/text.js";
 
 // Viridis, from dark to light in even steps: read alike with every kind of colour vision, and in grey.
 const RISING = ["#433e85", "#31688e", "#23898e", "#35b779", "#8fd744", "#fde725"];
-// Blue to orange through the ground's own grey; no red against green.
+// Blue to orange through a grey that is not the ground's; no red against green.
 const DIVERGING = {
-  light: ["#1f5fa5", "#6aa6d0", "#bfd9ea", "#f1f0ec", "#f7cd9f", "#e08a26", "#9c4f06"],
+  light: ["#1f5fa5", "#6aa6d0", "#bfd9ea", "#d0cbc0", "#f7cd9f", "#e08a26", "#9c4f06"],
   dark: ["#6db6f2", "#3f7fb8", "#2e5473", "#46484b", "#74552f", "#b87a2b", "#ffb452"],
 };
 

@@ -87,7 +87,7 @@ function skuRow(sku, history) {
   const row = current(history);
   const chosen = sku === view.sku;
   const button = make("button", { type: "button", class: "sku", "aria-pressed": String(chosen), title: `SKU ${sku}` },
-    named(sku));
+    make("span", {}, named(sku)));
   button.addEventListener("click", () => {
     view.sku = sku;
     drawPanel();

@@ -42,7 +42,7 @@ function open() {
   active = -1;
   const items = shown.map((each, i) => {
     const item = make("li", { role: "option", id: `option-${i}`, "aria-selected": "false", "data-sku": each.sku },
-      each.name, make("small", {}, each.name === each.sku ? each.category : `${each.sku} ${each.category}`));
+      make("span", {}, each.name), make("small", {}, each.name === each.sku ? each.category : `${each.sku} ${each.category}`));
     item.addEventListener("mousedown", (event) => { event.preventDefault(); take(each.sku); });
     return item;
   });

@@ -226,6 +226,24 @@ def test_a_link_with_nonsense_is_the_plain_page(go: Open) -> None:
     expect(cell(visit)).to_have_attribute("aria-label", f"{CELL}: demand 6, 2 stores")
 
 
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_names_of_any_length_and_kind_are_text_in_their_place(browser: sync_api.Browser, sold: Cloud,
+                                                              size: sync_api.ViewportSize) -> None:
+    long, script = "x" * 500, "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    sold.store.put_items([Item(COLA, long, script), Item(MILK, script, "=cmd"), Item("3", "\u202eLTR", long)])
+    with opened(browser, sold.path, size) as go:
+        visit = go(f"cell={CELL}&sku={COLA}")
+        expect(visit.page.locator("#of")).to_have_text(long)
+        visit.page.locator("#search").fill("x")
+        expect(visit.page.locator("#options [role=option]")).to_have_count(3)
+        assert visit.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        tall = visit.page.locator("#skus tbody tr").evaluate_all("rows => Math.max(...rows.map(r => r.clientHeight))")
+        assert tall < 150
+        name = visit.page.locator(f"tr[data-sku='{COLA}'] button").bounding_box()
+        assert name is not None
+        assert name["x"] + name["width"] <= size["width"]
+
+
 def test_two_weeks_are_compared_per_observed_hour(sold: Cloud, go: Open) -> None:
     # Twice as much in the week before, from one hour observed instead of two quarters.
     for day in range(1, 8):
@@ -302,8 +320,15 @@ def test_a_server_that_goes_away_is_told_and_found_again(browser: sync_api.Brows
     context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]  # as above
     visit = Visit(context.new_page(), server.address)
     visit.settle()
+    visit.page.locator("#back").click()
+    expect(visit.page.locator("#when")).to_have_text("Window from 2 Mar, 07:45 UTC")
+    visit.page.locator("#forth").click()
+    expect(visit.page.locator("#when")).to_contain_text("the newest")
     server.stop()
     expect(visit.page.locator("#when")).to_have_text("Connection lost; trying again")
+    visit.page.locator("#back").click()
+    expect(visit.page.locator("#when")).to_have_text("Connection lost; trying again. Window from 2 Mar, 07:45 UTC")
+    visit.page.locator("#now").click()
     sold.send("shop-b", COLA, T0, sold=4.0, in_stock=900.0, observed=900.0)
     again = http.start(sold.path, "127.0.0.1", port, "operator")
     expect(cell(visit)).to_have_attribute("aria-label", f"{CELL}: demand 10, 2 stores")
