@@ -6,12 +6,13 @@
     POST /v1/confirm   certificate shown in TLS                          -> it is in use
 
 The standard library's server, since the certificate that a client showed is seldom to be had behind a web framework.
-Bounded in all directions: connections, seconds for each, bytes of a request.
+Bounded in all directions: connections of all and of one address, seconds for each, bytes of a request.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import contextlib
+import re
 import socket
 import sqlite3
 import ssl
@@ -25,6 +26,7 @@ import msgspec
 import structlog
 from cryptography import x509
 
+from cloud_ingest.limits import Places, source_of
 from cloud_ingest.pki.desk import Desk
 from cloud_ingest.pki.folder import SERVER_LIFE_S, Folder, keep_leaf
 from cloud_ingest.pki.ledger import Ledger
@@ -48,7 +50,9 @@ log = structlog.get_logger(__name__)
 NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: OpenSSL leaves the dates to the desk, which renews a certificate that ran out."""
 PATIENCE_S = 10.0
-CONNECTIONS = 64
+LONGEST_S = 30.0
+"""A client has so long for everything; one that sends a byte now and then would otherwise never end."""
+CONNECTIONS, OF_ONE_SOURCE = 64, 16
 STATUS = {
     "wrong_label": HTTPStatus.FORBIDDEN, "label_used": HTTPStatus.CONFLICT, "label_expired": HTTPStatus.GONE,
     "too_many_tries": HTTPStatus.TOO_MANY_REQUESTS, "unknown_certificate": HTTPStatus.UNAUTHORIZED,
@@ -56,14 +60,6 @@ STATUS = {
     "superseded": HTTPStatus.CONFLICT, "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "not_found": HTTPStatus.NOT_FOUND, "busy": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-
-
-def source_of(address: str) -> str:
-    """Whom a try is counted for: an IPv4 address, or the /64 that one customer has in IPv6."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
-    return address
 
 
 class EnrolServer:
@@ -115,35 +111,56 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, where: tuple[str, int], handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext) -> None:
         self.address_family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
         self._context = context
-        self._places = threading.BoundedSemaphore(CONNECTIONS)
+        self._all = threading.BoundedSemaphore(CONNECTIONS)
+        self._lock, self.places = threading.Lock(), Places(OF_ONE_SOURCE)
         super().__init__(where, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
+        if not self._take_place(client_address[0]):
             self.shutdown_request(request)  # a device tries again by itself
             return
         super().process_request(request, client_address)
+
+    def _take_place(self, address: str) -> bool:
+        with self._lock:
+            if not self._all.acquire(blocking=False):
+                return False
+            if self.places.enter(source_of(address)):
+                return True
+            self._all.release()
+        return False
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The handshake, too, is made here: a client that says nothing holds up no other."""
         try:
             request.settimeout(PATIENCE_S)
             tls = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            ending = threading.Timer(LONGEST_S, _end, (tls,))
+            ending.daemon = True
+            ending.start()
             try:
                 tls.do_handshake()
                 self.finish_request(tls, client_address)
             except OSError as error:  # ssl.SSLError is one
                 self._refused(client_address[0], error)
             finally:
+                ending.cancel()
                 self.shutdown_request(tls)
         finally:
-            self._places.release()
+            with self._lock:
+                self.places.leave(source_of(client_address[0]))
+                self._all.release()
 
     def _refused(self, address: str, error: OSError) -> None:
         handler: Any = self.RequestHandlerClass
         why = getattr(error, "reason", None) or str(error)
         handler.ledger.refuse("enrol_tls", "?", source_of(address), handler.clock.now(), str(why))
         log.info("enrolment_tls_refused", source=address, why=str(why))
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it ended by itself
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)  # an SSLSocket's own takes TLS from under its reader
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -181,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes:
         text = self.headers.get("Content-Length", "")
-        length = int(text) if text.isdigit() else -1
+        length = int(text) if re.fullmatch("[0-9]{1,9}", text) else -1
         if not 0 <= length <= MAX_REQUEST:
             raise EnrolError("too_large", f"a request has at most {MAX_REQUEST} bytes, and says how many",
                              "update the device's program")
@@ -205,6 +222,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        """On every answer, the base class's own errors too."""
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        super().end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """What matters is logged by the desk."""

@@ -4,13 +4,14 @@ async function get(path, values) {
   const given = Object.entries(values).filter(([, value]) => value !== null && value !== undefined);
   const answer = await fetch(`${path}?${new URLSearchParams(given)}`);
   if (answer.ok) return answer.json();
+  if (answer.status === 401) location.assign(`/login${location.hash}`); // the login is over
   const told = await answer.json().catch(() => ({}));
   throw new Error(typeof told.detail === "string" ? told.detail : `${path}: ${answer.status}`);
 }
 
-// How much this server gives away: public or operator.
-export async function scope() {
-  return (await get("/v1/health", {})).scope;
+// How much there is for this visitor, `scope` public or operator, and the `name` of who is logged in, if anybody is.
+export function visitor() {
+  return get("/v1/health", {});
 }
 
 // All cells of `count` windows or fewer, from `start` on, null for the newest: of each window `ids`, and an array in
@@ -47,5 +48,6 @@ export function changes(changed, lost) {
   source.addEventListener("error", () => {
     told = false;
     lost();
+    if (source.readyState === EventSource.CLOSED) get("/v1/schema", {}).catch(() => {}); // the login may be over
   });
 }

@@ -30,6 +30,7 @@ _PATTERNS = (
     (re.compile(r"(?i)\b(CG1:[a-z0-9-]+):[^\s\"']+"), rf"\1:{HIDDEN}"),
     # A claim code as it stands on a sticker: 4, 4, 4 and 1 symbols of Crockford's base 32.
     (re.compile(r"(?i)(?<![\w-])[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z*~$=](?![\w-])"), HIDDEN),
+    (re.compile(r"(?i)\bcgt_[0-9a-f]{8}_[0-9a-f]*"), HIDDEN),  # a token of the cloud's HTTP side, or a part of one
     (re.compile(r"(?i)\b(authorization[\"']?\s*[=:]).*"), rf"\1 {HIDDEN}"),
     (re.compile(rf"(?i)\b((?:\w+_)?(?:{_NAMES})[\"']?\s*[=:]\s*)[\"']?[^\s\"',}}&]+[\"']?"), rf"\1{HIDDEN}"),
 )

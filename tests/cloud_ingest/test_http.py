@@ -15,9 +15,10 @@ import pytest
 
 from cloud_ingest import http
 from cloud_ingest.http import Server
+from cloud_ingest.release import release
 from cloud_ingest.store.protocol import Item
 from edge.errors import ConfigError
-from tests.cloud_ingest.feeding import CELL, COLA, FAR, MILK, T0, Cloud
+from tests.cloud_ingest.feeding import CELL, COLA, FAR, MILK, NOW, T0, Cloud
 
 
 @pytest.fixture
@@ -73,6 +74,14 @@ def test_an_answer_that_has_not_changed_is_not_sent_again(client: httpx.Client, 
     assert client.get("/v1/feed?window=1h", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
     cloud.send("shop-c", COLA, T0, sold=1.0)
     assert client.get("/v1/feed", headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+
+
+def test_an_answer_by_a_new_model_is_sent_again(client: httpx.Client, cloud: Cloud) -> None:
+    first = client.get("/v1/feed")
+    release(cloud.path, NOW)
+    again = client.get("/v1/feed", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.headers["cornergrid-revision"]) == (200, first.headers["cornergrid-revision"])
+    assert again.json() != first.json()
 
 
 def test_filters_by_area_sku_and_category(client: httpx.Client, cloud: Cloud) -> None:
