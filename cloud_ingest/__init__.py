@@ -4,8 +4,9 @@
                                                  │
                         flow(store, SKU, window) ┘─▶ demand ─▶ feed (terminal, HTTP, map)
 
-What cannot be read is refused by name and kept in quarantine; what a fleet has held back through an outage
-comes in by credit (`pacing`). Several workers may share one broker and one database.
+What cannot be read, or cannot be, is refused by name and kept in quarantine (`sorting`, `store.gate`). What a device
+may cost and add is limited (`allowance`, `store.growth`), and each refusal is counted for its device. What a fleet has
+held back through an outage comes in by credit (`pacing`). Several workers may share one broker and one database.
 
 Start reading at `service.py`. Imports `edge.wire`, `edge.errors` and `edge.clock` of the device, nothing else.
 """

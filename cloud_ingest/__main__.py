@@ -16,7 +16,17 @@ import structlog
 import typer
 from rich.live import Live
 
-from cloud_ingest import catalogue_commands, contract, demand_commands, feed_commands, pki_commands, screen
+from cloud_ingest import (
+    catalogue_commands,
+    contract,
+    demand_commands,
+    feed_commands,
+    pki_commands,
+    quarantine_commands,
+    report_commands,
+    screen,
+    token_commands,
+)
 from cloud_ingest import watch as fleets
 from cloud_ingest.consoles import err, out
 from edge.clock import SystemClock
@@ -32,16 +42,24 @@ feed_commands.register(app)
 catalogue_commands.register(app)
 contract.register(app)
 pki_commands.register(app)
+quarantine_commands.register(app)
+report_commands.register(app)
 demand_commands.register(app)
+token_commands.register(app)
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  # one argument for each option
     db: Database = Path("cloud.db"),
     broker: Annotated[str, typer.Option(help="HOST:PORT of the MQTT broker.")] = "127.0.0.1:1883",
     http: Annotated[str, typer.Option(help='HOST:PORT for the feed and the page; "" for neither.')] = "127.0.0.1:18832",
     scope: Annotated[Literal["public", "operator"], typer.Option(
-        help="What --http gives: the public feed, or everything, to whoever reaches it.")] = "public",
+        help="The most that --http gives: the public feed, or everything, to tokens of the scope operate.")] = "public",
+    http_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM): --http speaks TLS 1.2 or newer.")] \
+        = None,
+    http_key: Annotated[Path | None, typer.Option(help="Its private key (PEM), where that is another file.")] = None,
+    http_proxy: Annotated[str | None, typer.Option(help="Address of the proxy in front of --http that does TLS; it is "
+                                                        "believed what clients' addresses are.")] = None,
     registry: Annotated[Path | None, typer.Option(help="TOML with [[stores]], applied at start.")] = None,
     client_id: Annotated[str, typer.Option(help="MQTT client id and this worker's name: each needs its own, and keeps "
                                                 "it from start to start.")] = "cornergrid-ingest",
@@ -57,6 +75,8 @@ def run(
     A second worker shares the work: `cornergrid-cloud run --db cloud.db --client-id ingest-2 --http ""`
 
     A closed broker: `cornergrid-cloud run --broker 127.0.0.1:8884 --tls /etc/cornergrid/broker`
+
+    Read from elsewhere: `token add`, then `cornergrid-cloud run --http 0.0.0.0:8443 --http-cert feed.pem`
     """
     from cloud_ingest.pacing import Pacer  # noqa: PLC0415  # `feed` need not load what only this command uses
     from cloud_ingest.pki.service import secured  # noqa: PLC0415
@@ -74,23 +94,32 @@ def run(
     store = STORES["sqlite"](db)
     for shop in shops:
         store.add_shop(shop)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _until_told()
     subscriber = Subscriber(broker_host, broker_port, client_id, secured=closed)
-    with _serving(db, where, scope):
+    with _serving(db, where, scope, (http_cert, http_key, http_proxy)):
         Service(subscriber, store, SystemClock(), Pacer(budget)).run(stop)
 
 
+def _until_told() -> threading.Event:
+    """What SIGINT and SIGTERM set."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
 @contextlib.contextmanager
-def _serving(db: Path, where: tuple[str, int] | None, scope: Literal["public", "operator"]) -> Iterator[None]:
+def _serving(db: Path, where: tuple[str, int] | None, scope: Literal["public", "operator"],
+             door: tuple[Path | None, Path | None, str | None]) -> Iterator[None]:
     """The feed and the page, while the ingest runs."""
     if where is None:
         yield
         return
     from cloud_ingest import http as web  # noqa: PLC0415  # a worker without needs no web server
+    from cloud_ingest.keeper import Door  # noqa: PLC0415
 
-    server = web.start(db, *where, scope)
+    cert, key, proxy = door
+    server = web.start(db, *where, scope, Door(cert=cert, key=key, proxy=proxy))
     structlog.get_logger().info("serving", address=server.address, db=str(db), scope=scope)
     try:
         yield
@@ -173,10 +202,7 @@ def watch(
     elif once:
         out.print(screen.render(fleet, SystemClock().now()))
     else:
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        (_watch_live if out.is_terminal else _watch_lines)(db, stop, interval)
+        (_watch_live if out.is_terminal else _watch_lines)(db, _until_told(), interval)
 
 
 def _watch_live(db: Path, stop: threading.Event, interval: float) -> None:
@@ -202,7 +228,7 @@ def _address(option: str, text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise ConfigError(option, (Problem(text, "is not HOST:PORT", "like 127.0.0.1:1883"),))
-    return host, int(port)
+    return host.strip("[]"), int(port)
 
 
 def _check_worker(client_id: str) -> None:

@@ -76,6 +76,8 @@ def config(
     out.print(f"wrote {escape(str(to))}: closed to everybody without a certificate; devices on {listen}, services on "
               f"{services}, known as {', '.join(names)}")
     out.print(f"next: mosquitto -c {escape(str(to / 'mosquitto.conf'))}, and keep `cornergrid-cloud ca serve` running")
+    out.print(f"as a service: systemctl link {escape(str(to.absolute() / brokers.UNIT))}; new connections in a second: "
+              f"nft -f {escape(str(to.absolute() / brokers.RULES))}")
 
 
 @broker.command("status")

@@ -9,9 +9,12 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from cloud_ingest.watch import DeviceRow, Fleet, LossRow
+from cloud_ingest.plain import plain
+from cloud_ingest.refusals import fix_of
+from cloud_ingest.watch import DeviceRow, Fleet, LossRow, Telemetry
 
 CENTURY_S = 3.16e9
+MOST_TROUBLE = 20
 
 
 def clock_time(t: float | None, now: float | None = None) -> str:
@@ -30,7 +33,7 @@ def span(seconds: float | None) -> str:
     """`40 s`, `12 min`, `5.5 hours` or `3.2 days`; a dash where it is not known."""
     if seconds is None:
         return "-"
-    if seconds > CENTURY_S:
+    if not -CENTURY_S < seconds < CENTURY_S:
         return "over 100 years"
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -41,7 +44,7 @@ def span(seconds: float | None) -> str:
 
 def size(count: int) -> str:
     """Bytes as `812 B`, `4.1 kB`, `64 MB` or `1.2 GB`."""
-    value, unit = float(count), "B"
+    value, unit = float(min(count, 10**18)), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 1000:
             break
@@ -51,7 +54,8 @@ def size(count: int) -> str:
 
 def render(fleet: Fleet, now: float | None = None) -> Group:
     """The fleet as tables; `now` (Unix seconds) lets today's times go without their date."""
-    tables = [_devices(fleet, now), _outboxes(fleet, now), _refusals(fleet), _losses(fleet, now), _values(fleet, now)]
+    tables = [_devices(fleet, now), _outboxes(fleet, now), _refused(fleet), _refusals(fleet, now), _losses(fleet, now),
+              _values(fleet, now)]
     return Group(*(table for table in tables if table.row_count or table is tables[0] or table is tables[-1]))
 
 
@@ -64,8 +68,18 @@ def _devices(fleet: Fleet, now: float | None) -> Table:
         table.add_row(
             row.device, row.store, online, str(row.boot), clock or "-", clock_time(row.last_seen, now),
             str(row.committed), clock_time(row.complete_to, now), _marked(row.refused, "yellow"), str(row.missing),
-            str(row.losses), _marked(row.unexplained, "bold red"), escape(", ".join(row.trouble)))
+            str(row.losses), _marked(row.unexplained, "bold red"), _safe(_few(row.trouble)))
     return table
+
+
+def _safe(text: str) -> str:
+    """A stranger's text for a cell: neither a terminal's commands nor this screen's markup."""
+    return escape(plain(text))
+
+
+def _few(trouble: tuple[str, ...]) -> str:
+    more = len(trouble) - MOST_TROUBLE
+    return ", ".join(trouble[:MOST_TROUBLE]) + (f" and {more} more" if more > 0 else "")
 
 
 def _marked(count: int, style: str) -> str:
@@ -80,15 +94,23 @@ def _outboxes(fleet: Fleet, now: float | None) -> Table:
             where = held.where if held.where == "disk" else f"[red]{held.where}[/]"
             table.add_row(row.device, where, str(held.buffered), f"{size(held.bytes)} of {size(held.cap)}",
                           clock_time(held.oldest, now), span(held.runway_s), str(held.backlog), span(held.catch_up_s),
-                          escape(held.why))
+                          _safe(held.why))
     return table
 
 
-def _refusals(fleet: Fleet) -> Table:
+def _refused(fleet: Fleet) -> Table:
     table = Table("device", "refused", "the last because", title="refused records")
     for row in fleet.devices:
         if row.refused:
-            table.add_row(row.device, str(row.refused), escape(row.why))
+            table.add_row(row.device, str(row.refused), _safe(row.why))
+    return table
+
+
+def _refusals(fleet: Fleet, now: float | None) -> Table:
+    table = Table("device", "kind", "times", "last", "the newest", "what to do", title="refusals by kind, the newest")
+    for row in fleet.refusals:
+        table.add_row(_safe(row.device), row.kind, str(row.n), clock_time(row.last_t, now), _safe(row.detail[:100]),
+                      escape(fix_of(row.kind)))
     return table
 
 
@@ -109,26 +131,36 @@ def _values(fleet: Fleet, now: float | None) -> Table:
     values = Table("device", "what", "value", "at", title=f"telemetry; {fleet.quarantined} messages in quarantine")
     for each in fleet.telemetry:
         shown = f"{each.value:g} {each.unit}" if isinstance(each.value, int | float) else str(each.value)
-        values.add_row(each.device, escape(each.name),
-                       escape(shown) if each.quality == "ok" else f"[yellow]{each.quality}[/]", clock_time(each.t, now))
+        values.add_row(each.device, _safe(each.name), _safe(shown) if each.quality == "ok"
+                       else f"[yellow]{_safe(each.quality)}[/]", clock_time(each.t, now))
     return values
 
 
 def changes(before: Fleet | None, after: Fleet) -> Iterator[str]:
     """What is new since `before`, a line each, for a pipe."""
     known = {(row.device, row.name): row.t for row in before.telemetry} if before else {}
-    told = {row.device: _gist(row) for row in before.devices} if before else {}
+    gists = {row.device: _gist(row) for row in before.devices} if before else {}
     for row in after.devices:
-        if told.get(row.device) != _gist(row):
+        if gists.get(row.device) != _gist(row):
             yield _line(row)
     lost = set(before.losses) if before else set()
     for loss in reversed(after.losses):
         if loss not in lost:
             yield f"{clock_time(loss.t)} {loss.device} lost {loss.n} {loss.what}: {loss.why}, {_period(loss)}"
+    counted = {(row.device, row.kind): row.n for row in before.refusals} if before else {}
+    for told in reversed(after.refusals):
+        more = told.n - counted.get((told.device, told.kind), 0)
+        if more > 0:
+            yield plain(f"{clock_time(told.last_t)} {told.device} refused {told.kind} {more} times, {told.n} in all: "
+                        f"{told.detail}")
     for each in after.telemetry:
         if known.get((each.device, each.name)) != each.t:
-            value = f"{each.value} {each.unit}".strip() if each.quality == "ok" else each.quality
-            yield f"{clock_time(each.t)} {each.device} {each.name} {value}"
+            yield _value_line(each)
+
+
+def _value_line(each: Telemetry) -> str:
+    value = f"{each.value} {each.unit}".strip() if each.quality == "ok" else each.quality
+    return plain(f"{clock_time(each.t)} {each.device} {each.name} {value}")
 
 
 def _gist(row: DeviceRow) -> tuple[object, ...]:
@@ -141,7 +173,7 @@ def _line(row: DeviceRow) -> str:
     parts = [f"{row.device} {'online' if row.online else 'offline'} boot {row.boot} committed {row.committed} "
              f"buffered {row.buffered}", f"complete to {clock_time(row.complete_to)}"]
     if row.trouble:
-        parts.append(f"trouble: {', '.join(row.trouble)}")
+        parts.append(f"trouble: {_few(row.trouble)}")
     if row.clk not in {None, "ok"}:
         parts.append(f"clock {row.clk}")
     if row.held and row.held.where != "disk":
@@ -152,4 +184,4 @@ def _line(row: DeviceRow) -> str:
         parts.append(f"{row.unexplained} missing without explanation")
     if row.refused:
         parts.append(f"{row.refused} refused: {row.why}")
-    return "; ".join(parts)
+    return plain("; ".join(parts))

@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 import paho.mqtt.client as mqtt
 import structlog
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from cloud_ingest.properties import apart, user_properties
 from edge import wire
 from edge.errors import WireError
 
@@ -30,6 +31,8 @@ KEEPALIVE_S = 30
 WINDOW = 200
 END_S = 1.0
 GROUP = "ingest"
+KEPT_UNREAD = 1000
+"""Bytes of a payload that is refused unread."""
 TAKEN_OVER = 0x8E  # reason codes: MQTT 5.0 section 2.4
 WRONG_VERSION = 0x84
 FIXES = {
@@ -50,7 +53,8 @@ READ_FIX = f"allow the ingest to read {wire.ALL_UP}# in the broker's access list
 class Message:
     """One publish as it came; `session` tells to which connection its `mid` belongs.
 
-    `claim` are the sequences that its user properties name (MQTT 5), for a payload that cannot be read.
+    `claim` are the sequences that its user properties name (MQTT 5), for a payload that cannot be read. `fault` is
+    why it is refused unread.
     """
 
     topic: str
@@ -59,16 +63,17 @@ class Message:
     mid: int
     session: int
     claim: wire.Identity | None = None
+    fault: str = ""
 
 
-def claim_of(properties: list[tuple[str, str]]) -> wire.Identity | None:
+def claim_of(told: dict[str, str]) -> wire.Identity | None:
     """The sequences in the user properties `id` (`<stream>/<seq>`) and `n`, or None."""
-    told = dict(properties)
     st, _, seq = told.get("id", "").partition("/")
     try:
-        return msgspec.convert({"st": st, "seq": seq, "n": told.get("n", "1")}, wire.Identity, strict=False)
+        claim = msgspec.convert({"st": st, "seq": seq, "n": told.get("n", "1")}, wire.Identity, strict=False)
     except msgspec.ValidationError:
         return None
+    return claim if claim.seq + claim.n - 1 <= wire.MAX_SEQ else None
 
 
 def end_session(where: tuple[str, int], device: str, tls: ssl.SSLContext) -> None:
@@ -181,6 +186,20 @@ class Secured:
                       fix="write it again with `cornergrid-cloud broker config`")
 
 
+class _Client(mqtt.Client):
+    """paho's client, which keeps the properties of the PUBLISH at hand as bytes and reads none: see `properties`."""
+
+    told = b""
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        self.told = b""
+        if self.protocol == MQTTProtocolVersion.MQTTv5:
+            whole, qos = self._in_packet["packet"], (self._in_packet["command"] & 0x06) >> 1
+            bare, self.told = apart(whole, qos)
+            self._in_packet["packet"] = bytearray(bare)
+        return super()._handle_publish()
+
+
 class Subscriber:
     """One connection to the broker, kept up by paho, which hands every message to a bounded queue."""
 
@@ -239,10 +258,10 @@ class Subscriber:
         """Publish that `device` may send `n` more records of its backlog."""
         self._client.publish(wire.credit_topic(device), wire.encode(wire.Credit(n=n)), 1)
 
-    def _new_client(self, protocol: MQTTProtocolVersion) -> mqtt.Client:
+    def _new_client(self, protocol: MQTTProtocolVersion) -> _Client:
         options: dict[str, Any] = {} if protocol == MQTTProtocolVersion.MQTTv5 else {"clean_session": True}
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=protocol,
-                             manual_ack=True, **options)
+        client = _Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=protocol, manual_ack=True,
+                         **options)
         if self._secured is not None:
             client.tls_set_context(self._secured.tls)
             client.on_pre_connect = lambda *_, secured=self._secured: secured.renew()
@@ -311,11 +330,16 @@ class Subscriber:
         fix = {"fix": FIXES[reason.value]} if reason.value in FIXES else {}
         (log.warning if fix else log.info)("disconnected", reason=str(reason), **fix)
 
-    def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:  # a broker should not pass it on; here it would end the network thread
             topic = "not UTF-8"
-        told = getattr(message.properties, "UserProperty", [])
-        self._queue.put(Message(topic, bytes(message.payload), message.qos, message.mid, self._session,
-                                claim_of(told) if told else None))
+        payload, claim, fault = bytes(message.payload), None, ""
+        try:
+            claim = claim_of(user_properties(client.told if isinstance(client, _Client) else b""))
+        except WireError as error:
+            fault = str(error)
+        if message.qos == 0:  # the broker's window does not hold it back: many large ones would fill the memory
+            payload, fault = payload[:KEPT_UNREAD], "bad_qos: 0, and only what is acknowledged is counted"
+        self._queue.put(Message(topic, payload, message.qos, message.mid, self._session, claim, fault))

@@ -14,6 +14,9 @@ from cloud_ingest.facts import reading
 from edge.wire import LOSS, OutboxState, State
 
 LOSSES = 20
+REFUSALS = 200
+NAMES_EACH = 200
+"""Newest values of one device that are shown: one that names thousands does not push the others off the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,18 @@ class LossRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """`n` messages or records of a device that were refused for a `kind` of reason; times in Unix seconds."""
+
+    device: str
+    kind: str
+    n: int
+    first_t: float
+    last_t: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
     """The newest value of one name of one device."""
 
@@ -83,12 +98,13 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything on the operator's screen; of the losses the newest."""
+    """Everything on the operator's screen; of losses and refusals the newest, of each device NAMES_EACH values."""
 
     devices: tuple[DeviceRow, ...]
     losses: tuple[LossRow, ...]
     telemetry: tuple[Telemetry, ...]
     quarantined: int
+    refusals: tuple[RefusalRow, ...] = ()
 
 
 def read_fleet(db: Path) -> Fleet:
@@ -99,10 +115,19 @@ def read_fleet(db: Path) -> Fleet:
         connection.row_factory = None
         losses = tuple(LossRow(*row) for row in connection.execute(
             "SELECT device, t, what, n, t0, t1, why FROM loss ORDER BY t DESC, st, seq DESC LIMIT ?", (LOSSES,)))
-        telemetry = tuple(Telemetry(*row) for row in connection.execute(
-            "SELECT device, name, t, value, unit, quality FROM latest WHERE name != ? ORDER BY device, name", (LOSS,)))
+        telemetry = tuple(Telemetry(*row) for row in connection.execute(_TELEMETRY, (LOSS, NAMES_EACH)))
         quarantined = connection.execute("SELECT coalesce(sum(count), 0) FROM quarantine").fetchone()[0]
-    return Fleet(devices, losses, telemetry, quarantined)
+        refusals = tuple(RefusalRow(*row) for row in connection.execute(
+            "SELECT device, kind, n, first_t, last_t, detail FROM ingest_refusal ORDER BY last_t DESC, device, kind "
+            "LIMIT ?", (REFUSALS,)))
+    return Fleet(devices, losses, telemetry, quarantined, refusals)
+
+
+_TELEMETRY = """
+SELECT device, name, t, value, unit, quality FROM (
+    SELECT *, row_number() OVER (PARTITION BY device ORDER BY t DESC, name) AS place FROM latest WHERE name != ?)
+WHERE place <= ? ORDER BY device, name
+"""
 
 
 # total(): a device's word may exceed what sum() adds up.

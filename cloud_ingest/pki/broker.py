@@ -11,6 +11,7 @@ import os
 import pwd
 import resource
 import secrets
+import shutil
 import signal
 import threading
 from collections.abc import Iterable
@@ -27,7 +28,9 @@ from edge import wire
 from edge.errors import ConfigError, Problem
 
 log = structlog.get_logger(__name__)
-TEMPLATE = Path(__file__).parents[2] / "firmware_configs" / "broker" / "mosquitto.conf.template"
+TEMPLATES = Path(__file__).parents[2] / "firmware_configs" / "broker"
+TEMPLATE = TEMPLATES / "mosquitto.conf.template"
+UNIT, RULES = "cornergrid-broker.service", "cornergrid-broker.nft"
 CRL_LIFE_S = 30 * DAY_S
 CRL_EVERY_S = DAY_S
 """The list is signed anew each day, so it is never older than a thirtieth of its life while anybody keeps watch."""
@@ -38,23 +41,36 @@ SERVICES = {
     "cg_reader": (f"read {wire.ROOT}/feed/#",),
 }
 """Users with a certificate of the services' root, and what each may. No device id has an underscore."""
-DEVICES = ("write cg/v1/%u/up/#", "read cg/v1/%u/down/#", f"read {wire.ALL_INGEST}")
+SPOKEN = ("data", "backlog", "birth", "state")
+DEVICES = (*(f"write {wire.ROOT}/%u/up/{what}" for what in SPOKEN), f"read {wire.ROOT}/%u/down/#",
+           f"read {wire.ALL_INGEST}")
+"""Each topic by its name: a device that may make up topics may have the broker keep a message on each of millions."""
 OTHER_FILES = 32
 """What mosquitto keeps open beside its connections: log, database, listeners, one for the last refusal."""
 SPARE_FILES, READS_S = 4096, 0.2
+SPARE_MEMORY = 512 * 1024 ** 2
+"""What TLS sessions and the allocator take beside what mosquitto counts of itself."""
+PROGRAMS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 OPEN, OWN = "0.0.0.0", "127.0.0.1"  # noqa: S104  # devices come from outside: that is what the certificates are for
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes; connections are clients at once."""
+    """Sizes in bytes; connections are clients at once, rates new ones in a second, of one address and of all, enforced
+    by the packet filter. What is queued for the ingest rides out a flood until the guard
+    silences it: a full queue would drop the messages of everybody."""
 
     connections: int = 20_000
     service_connections: int = 100
     payload_bytes: int = wire.MAX_PAYLOAD
     packet_bytes: int = wire.MAX_PAYLOAD + 4096
-    queued_bytes: int = 16 * 1024 ** 2
+    queued_messages: int = 100_000
+    queued_bytes: int = 64 * 1024 ** 2
     memory_bytes: int = 2 * 1024 ** 3
+    address_rate: int = 10
+    address_burst: int = 200
+    all_rate: int = 500
+    all_burst: int = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +116,24 @@ def configure(folder: Folder, ledger: Ledger, where: Path, listeners: Listeners,
     write(where / "mosquitto.conf", TEMPLATE.read_text(encoding="utf-8").format(
         folder=where, user=f"user {user}" if user else "# Not root: the broker runs as who starts it.",
         **{name: value for name, value in asdict(listeners).items() if name != "names"}, **asdict(limits)))
+    _write_surroundings(where, listeners, limits, user)
     ledger.keep_meta("broker_user", user)
     ledger.keep_meta("broker_connections", limits.connections + limits.service_connections)
     ledger.keep_meta("broker", str(where))
     ledger.keep_meta("broker_names", " ".join(listeners.names))
     ledger.keep_meta("broker_service", f"{listeners.service_bind}:{listeners.service_port}")
     return publish(folder, ledger, now, force=True)
+
+
+def _write_surroundings(where: Path, listeners: Listeners, limits: Limits, user: str) -> None:
+    """The unit and the packet filter's rules: what mosquitto lacks, for a person to put in place."""
+    files = limits.connections + limits.service_connections + OTHER_FILES + SPARE_FILES
+    (where / UNIT).write_text((TEMPLATES / f"{UNIT}.template").read_text(encoding="utf-8").format(
+        program=shutil.which("mosquitto", path=PROGRAMS) or "/usr/sbin/mosquitto", folder=where, files=files,
+        user=f"User={user}" if user else "# As whom you name here: User=", memory=limits.memory_bytes + SPARE_MEMORY,
+        capabilities="CAP_DAC_OVERRIDE" if user == "root" else ""), encoding="utf-8")
+    (where / RULES).write_text((TEMPLATES / f"{RULES}.template").read_text(encoding="utf-8").format(
+        **asdict(listeners), **asdict(limits)), encoding="utf-8")
 
 
 def _broker_user() -> str:

@@ -31,12 +31,14 @@ ENDED_AT_ONCE = 3
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """More than `per_s` messages a second, through `span_s` seconds, is a flood: silence for `pause_s`.
+    """More than `per_s` messages, or bytes, a second through `span_s` seconds is a flood: silence for `pause_s`.
 
-    A device that catches up after an outage sends some ten a second, since it is paced by credit.
+    A device that catches up after an outage sends some ten a second, and 0.1 MB, since it is paced by credit. What
+    comes before the silence has to find room in the ingest's queue (`broker.Limits`).
     """
 
     per_s: float = 200.0
+    bytes_per_s: float = 4e6
     span_s: float = 10.0
     pause_s: float = 600.0
 
@@ -126,18 +128,22 @@ class Guard:
         """Silence whoever said more than the rate allows since the counting began."""
         passed = self._clock.monotonic() - self._counted
         for device, n in self._reader.heard.items():
-            if n > self._rate.per_s * self._rate.span_s and self._ledger.device(device) and device not in self._silent:
-                self._pause(device, n)
+            size = self._reader.heard_bytes[device]
+            most = max(n / self._rate.per_s, size / self._rate.bytes_per_s)
+            if most > self._rate.span_s and self._ledger.device(device) and device not in self._silent:
+                self._pause(device, n, size)
         if passed >= self._rate.span_s:
             self._reader.heard.clear()
+            self._reader.heard_bytes.clear()
             self._counted = self._clock.monotonic()
 
-    def _pause(self, device: str, n: int) -> None:
+    def _pause(self, device: str, n: int, size: int) -> None:
         now = self._clock.now()
         with self._ledger.change() as db:
             db.execute("UPDATE device SET paused = ? WHERE id = ?", (now + self._rate.pause_s, device))
-            self._ledger.refuse("flood", device, "?", now, f"{n} messages in less than {self._rate.span_s:.0f} s")
-        log.warning("flood", device=device, messages=n, pause_s=self._rate.pause_s, fix=FIXES["flood"])
+            self._ledger.refuse("flood", device, "?", now, f"{n} messages, {size / 1e6:.1f} MB in less than "
+                                f"{self._rate.span_s:.0f} s")
+        log.warning("flood", device=device, messages=n, bytes=size, pause_s=self._rate.pause_s, fix=FIXES["flood"])
         self._silent.discard(device)
         self._publish()
 

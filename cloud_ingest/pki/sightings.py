@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from cloud_ingest.pki.broker import SERVICES
+from cloud_ingest.pki.broker import SERVICES, SPOKEN
 from edge import wire
 
 
@@ -50,7 +50,7 @@ FIXES = {
 }
 _NEW = re.compile(r"New connection from (\S+):\d+ on port \d+\.")
 _AS = re.compile(r"New client connected from (\S+):\d+ as (\S+) \(p\d, c\d, k\d+, u'([^']*)'\)\.")
-_HEARD = re.compile(r"Received PUBLISH from (\S+) \(")
+_HEARD = re.compile(r"Received PUBLISH from (\S+) \(.*\((\d+) bytes\)\)$")
 _SUBSCRIBED = re.compile(r"(\S+) [0-2] (\S.*)")
 _PLAIN = (
     ("foreign_publish", re.compile(r"Denied PUBLISH from (\S+) \(d\d, q\d, r\d, m\d+, '(.*)', \.\.\. ")),
@@ -75,9 +75,11 @@ _USUAL = {"unexpected eof while reading", "shutdown while in init"}
 
 @dataclass(slots=True)
 class Reader:
-    """Reads the lines of one log in their order; `heard` counts each device's publishes since it was last cleared."""
+    """Reads the lines of one log in their order; `heard` counts each device's publishes and subscriptions since it
+    was last cleared, and `heard_bytes` what was in them."""
 
     heard: Counter[str] = field(default_factory=Counter)
+    heard_bytes: Counter[str] = field(default_factory=Counter)
     _source: str = "?"
     _client: str = "?"
     _known: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -95,6 +97,7 @@ class Reader:
     def _read(self, said: str) -> Sighting | None:
         if match := _HEARD.match(said):
             self.heard[match[1]] += 1
+            self.heard_bytes[match[1]] += int(match[2])
             return None
         if self._will:
             self._will = False
@@ -139,6 +142,7 @@ class Reader:
         if match is None:
             return None
         source, user = self._known.get(match[1], ("?", match[1]))
+        self.heard[user] += 1  # each takes memory of the broker
         return None if may_hear(user, match[2]) else Sighting("foreign_subscribe", user, source, match[2])
 
 
@@ -150,7 +154,7 @@ def _tls_kind(reason: str) -> str:
 
 def may_speak(user: str, topic: str) -> bool:
     """Whether the access list lets a device publish there; services are not judged."""
-    return user in SERVICES or topic.startswith(f"{wire.ROOT}/{user}/up/")
+    return user in SERVICES or topic in {f"{wire.ROOT}/{user}/up/{what}" for what in SPOKEN}
 
 
 def may_hear(client: str, pattern: str) -> bool:

@@ -29,6 +29,16 @@ class Rejected:
     claim: Identity | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`n` messages or records of a device that were refused for a `kind` of reason; `detail` is the newest."""
+
+    device: str
+    kind: str
+    n: int
+    detail: str
+
+
 class Told(NamedTuple):
     """A stream's watermark, for its device; `taken` is false where the batch was turned away as a whole."""
 
@@ -94,6 +104,12 @@ class Store(Protocol):
         A rejected batch with a claim is refused by name: its sequences count as there. When this returns it is on
         the disk. `now` is Unix seconds.
         """
+
+    def note_refusals(self, refusals: Sequence[Refusal], now: float) -> None:
+        """Count what was refused unread. `now` is Unix seconds."""
+
+    def refusals(self, since: float) -> list[Refusal]:
+        """Of whom anything was refused at `since` (Unix seconds) or later, by kind, and how often so far."""
 
     def add_shop(self, shop: Shop) -> None:
         """Put a store and its devices into the registry, or change them."""

@@ -1,6 +1,6 @@
--- Version 3. `flow` is made of sums, so a late, repeated or reordered batch ends in the same state.
+-- Version 5. `flow` is made of sums, so a late, repeated or reordered batch ends in the same state.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
-INSERT INTO meta VALUES ('version', 3), ('revision', 0);
+INSERT INTO meta VALUES ('version', 5), ('revision', 0), ('identity', random());  -- identity: no other database's
 
 CREATE TABLE store (                       -- the registry: a device's word about its place counts for nothing
     id TEXT PRIMARY KEY, name TEXT NOT NULL, lat REAL NOT NULL, lon REAL NOT NULL, tz TEXT NOT NULL,
@@ -33,6 +33,7 @@ CREATE TABLE reading (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX reading_warm ON reading (t) WHERE unit = 'Cel';
+CREATE INDEX reading_report ON reading (device) WHERE name = 'commissioning/report';
 
 CREATE TABLE latest (
     device TEXT NOT NULL, name TEXT NOT NULL, t REAL NOT NULL, unit TEXT NOT NULL, value ANY, quality TEXT NOT NULL,
@@ -76,6 +77,33 @@ CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, device TEXT NOT NULL, topic TEXT NOT NULL, reason TEXT NOT NULL,
     payload BLOB NOT NULL, count INTEGER NOT NULL, first_t REAL NOT NULL, last_t REAL NOT NULL
 ) STRICT;
+
+CREATE INDEX quarantine_device ON quarantine (device);
+
+CREATE TABLE ingest_refusal (              -- what the ingest refused of a device, n times, by the reason's first word
+    device TEXT NOT NULL, kind TEXT NOT NULL, n INTEGER NOT NULL, first_t REAL NOT NULL, last_t REAL NOT NULL,
+    detail TEXT NOT NULL, PRIMARY KEY (device, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ingest_refusal_t ON ingest_refusal (last_t);
+
+CREATE TABLE growth (                      -- how many rows of a kind a device may still add, as of t: see growth.py
+    device TEXT NOT NULL, what TEXT NOT NULL, left_over REAL NOT NULL, t REAL NOT NULL, PRIMARY KEY (device, what)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE token (                       -- who may ask over HTTP; of the secret the SHA-256 only; Unix seconds
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, hash BLOB NOT NULL, made REAL NOT NULL,
+    ends REAL NOT NULL, used REAL, revoked REAL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX token_name ON token (name) WHERE revoked IS NULL;
+
+CREATE TABLE session (                     -- a browser that logged in with a token
+    hash BLOB PRIMARY KEY, token TEXT NOT NULL REFERENCES token (id), made REAL NOT NULL, ends REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE http_refusal (                -- what the HTTP side refused: n times to `source`, in the name of `subject`
+    kind TEXT NOT NULL, subject TEXT NOT NULL, source TEXT NOT NULL, n INTEGER NOT NULL, first_t REAL NOT NULL,
+    last_t REAL NOT NULL, PRIMARY KEY (kind, subject, source)
+) STRICT, WITHOUT ROWID;
 
 -- Up to when a device has delivered everything: by the outbox it told, else by its streams, the least of those with
 -- a hole; NULL where neither says.

@@ -13,13 +13,17 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from cloud_ingest.store.protocol import Arrival, Delivery, Item, Rejected, Shop, Told
-from cloud_ingest.store.quarantine import quarantine
+from cloud_ingest.store.gate import AHEAD_S, EARLIEST
+from cloud_ingest.store.protocol import Arrival, Delivery, Item, Refusal, Rejected, Shop, Told
+from cloud_ingest.store.quarantine import count, newest, quarantine, tidy
 from cloud_ingest.store.registry import put_items, put_shop
-from cloud_ingest.store.streams import EARLIEST, TurnedAwayError, refuse, take, unregistered, watermark
+from cloud_ingest.store.streams import TurnedAwayError, refuse, take, unregistered, watermark
 from cloud_ingest.store.versions import connect
 from edge.errors import StoreError
 from edge.wire import Birth, State
+
+TOLD = 1000
+"""Refusals of one look."""
 
 
 class SqliteStore:
@@ -54,6 +58,7 @@ class SqliteStore:
         """As `Store.commit`."""
         touched: dict[tuple[str, str], str | None] = {}
         with self._transaction() as db:
+            before = newest(db)
             stores = _stores(db, {*(each.device for each in arrivals), *(each.device for each in rejected)})
             for each in rejected:
                 if each.claim is None:
@@ -63,7 +68,21 @@ class SqliteStore:
             for arrival in arrivals:
                 touched[arrival.device, arrival.batch.stream] = _taken(db, arrival, stores, now)
             db.executemany("UPDATE device SET last_seen = ? WHERE id = ?", [(now, device) for device in stores])
+            tidy(db, before)
             return [watermark(db, device, st, turned_away) for (device, st), turned_away in touched.items()]
+
+    def note_refusals(self, refusals: Sequence[Refusal], now: float) -> None:
+        """As `Store.note_refusals`."""
+        with self._transaction() as db:
+            for each in refusals:
+                count(db, each, now)
+
+    def refusals(self, since: float) -> list[Refusal]:
+        """As `Store.refusals`."""
+        with self._lock:
+            found = self._db.execute("SELECT device, kind, n, detail FROM ingest_refusal WHERE last_t >= ? "
+                                     "ORDER BY last_t DESC LIMIT ?", (since, TOLD)).fetchall()
+        return [Refusal(*row) for row in found]
 
     def add_shop(self, shop: Shop) -> None:
         """As `Store.add_shop`."""
@@ -108,6 +127,9 @@ class SqliteStore:
                 "held = CASE WHEN ? THEN ? ELSE held END, complete_to = CASE WHEN ? THEN ? ELSE complete_to END "
                 "WHERE id = ? AND boot <= ?",
                 (told, state.online, now, state.boot, forget, held, forget, complete_to, device, state.boot))
+            if done.rowcount and state.t > now + AHEAD_S:
+                count(db, Refusal(device, "bad_time", 1, f"bad_time: its clock says {state.t:.0f}, more than a day "
+                                  "ahead; what it calls complete is taken as complete until now"), now)
             return done.rowcount > 0
 
     def close(self) -> None:

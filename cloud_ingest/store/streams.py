@@ -7,22 +7,20 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import msgspec
 from msgspec import UNSET
 
 from cloud_ingest.dedupe import MAX_AHEAD, Admitted, Marks, admit, too_fragmented
+from cloud_ingest.store.gate import COLUMNS, Gate
+from cloud_ingest.store.growth import beyond, spend
 from cloud_ingest.store.protocol import Arrival, Rejected, Told
 from cloud_ingest.store.quarantine import quarantine
-from edge.wire import FLOW_UNITS, LOSS, Committed, Fact, Identity, flow_of, loss_of, window_of
+from edge.wire import LOSS, Committed, Fact, Identity, flow_of, loss_of, window_of
 
-EARLIEST = 1_577_836_800.0  # 2020-01-01: nothing was measured before there was anything to measure with
-AHEAD_S = 86_400.0
 TOLD_RANGES = 100
 WHY = 500  # characters of a reason that are told
 MOST = 2**53  # as far as a counter goes, whatever a device says: SQLite's sums must not overflow
-COLUMNS = tuple(FLOW_UNITS)
 KEPT_CHANGES = 100_000
 NEAR = 64  # readings up to the mark whose newest time counts: a window's sums carry an earlier one
 _CLK = {None: 0, "ok": 1, "free": 2, "corrected": 3}
@@ -80,17 +78,21 @@ def unregistered(device: str) -> TurnedAwayError:
 def take(db: sqlite3.Connection, arrival: Arrival, store: str, now: float) -> None:
     """Keep what is new in a batch; TurnedAwayError where nothing of it may be."""
     batch = arrival.batch
-    stream, admitted = _open(db, arrival.device, Identity(batch.stream, batch.seq, batch.n), batch.lo, batch.gaps)
+    stream, admitted = _open(db, arrival.device, Identity(batch.stream, batch.seq, batch.n), now, batch.lo,
+                             batch.gaps)
     fresh = {seq for start, end in admitted.fresh for seq in range(start, end + 1)}
     good: list[tuple[int, Fact]] = []
     bad = [(each.seq, each.reason, each.raw) for each in batch.refused if each.seq in fresh]
+    gate = Gate(db, arrival.device, store, now)
     for seq, fact in batch.facts:
         if seq not in fresh:
             continue
-        if EARLIEST <= fact.t <= now + AHEAD_S:
-            good.append((seq, fact))
+        if why := gate.wrong(fact):
+            bad.append((seq, why, msgspec.json.encode(fact)))
         else:
-            bad.append((seq, _bad_time(fact), msgspec.json.encode(fact)))
+            good.append((seq, fact))
+    if good and not spend(db, arrival.device, "records", len(good), now):
+        raise TurnedAwayError(beyond("records"))
     stream.rise(admitted)
     for seq, reason, raw in bad:
         why = f"record {seq}: {reason}"
@@ -106,7 +108,7 @@ def take(db: sqlite3.Connection, arrival: Arrival, store: str, now: float) -> No
 
 def refuse(db: sqlite3.Connection, rejected: Rejected, claim: Identity, now: float) -> None:
     """Refuse a payload by its sequences, so that its device waits for it no more; TurnedAwayError as `take`."""
-    stream, admitted = _open(db, rejected.device, claim, 1)
+    stream, admitted = _open(db, rejected.device, claim, now)
     n = sum(end - start + 1 for start, end in admitted.fresh)
     if n:
         quarantine(db, rejected, now, key=claim.st)
@@ -129,9 +131,13 @@ def watermark(db: sqlite3.Connection, device: str, st: str, turned_away: str | N
         ahead=list(stream.marks.ahead[:TOLD_RANGES]) or UNSET, why=why or stream.why or UNSET), taken)
 
 
-def _open(db: sqlite3.Connection, device: str, claim: Identity, lo: int,
+def _open(db: sqlite3.Connection, device: str, claim: Identity, now: float, lo: int = 1,
           gaps: Sequence[tuple[int, int]] = ()) -> tuple[Stream, Admitted]:
-    stream = _load(db, claim.st) or Stream(device)
+    stream = _load(db, claim.st)
+    if stream is None:
+        if not spend(db, device, "streams", 1, now):
+            raise TurnedAwayError(beyond("streams"))
+        stream = Stream(device)
     if stream.device != device:
         raise TurnedAwayError(f"foreign_stream: {claim.st} is {stream.device}'s",
                               "foreign_stream: another device began it; restart the agent for one of its own")
@@ -154,14 +160,6 @@ def _save(db: sqlite3.Connection, st: str, stream: Stream) -> None:
         "why = excluded.why, why_seq = excluded.why_seq",
         (st, stream.device, stream.mark, stream.ahead, stream.refused, stream.missing, stream.last_t, stream.boot,
          stream.clk, stream.losses, stream.why, stream.why_seq))
-
-
-def _bad_time(fact: Fact) -> str:
-    try:
-        date = datetime.fromtimestamp(fact.t, UTC).isoformat(timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        date = f"{fact.t:g} s after 1970"
-    return f"bad_time: {date} is before 2020 or more than a day ahead"
 
 
 def _keep(db: sqlite3.Connection, arrival: Arrival, store: str, facts: Sequence[tuple[int, Fact]]) -> None:

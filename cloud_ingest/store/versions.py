@@ -9,12 +9,12 @@ from pathlib import Path
 
 from edge.errors import StoreError
 
-VERSION = 3
+VERSION = 5
 WAIT_S = 10.0
 """Another worker's transaction is waited for this long."""
 TRIES = 10
 _HERE = Path(__file__).parent
-_FROM = {1: "from_1.sql", 2: "from_2.sql"}
+_FROM = {1: "from_1.sql", 2: "from_2.sql", 3: "from_3.sql", 4: "from_4.sql"}
 
 
 def connect(path: Path) -> sqlite3.Connection:

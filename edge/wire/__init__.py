@@ -39,6 +39,7 @@ from edge.wire.messages import (
     END,
     MAX_PAYLOAD,
     MAX_RECORDS,
+    MAX_SEQ,
     MESSAGES,
     PACKED,
     ROOT,
@@ -74,10 +75,10 @@ from edge.wire.messages import (
 from edge.wire.records import FLOW_UNITS, LOSS, UNITS, WINDOW_S, flow_of, loss_fact, loss_of, window_of
 
 __all__ = [
-    "ABSOLUTE_TIME", "ALL_INGEST", "ALL_UP", "CONTENT_TYPE", "END", "FLOW_UNITS", "LOSS", "MAX_PAYLOAD", "MAX_RECORDS",
-    "MESSAGES", "PACKED", "ROOT", "UNITS", "VERSION", "WINDOW_S", "Batch", "Birth", "Clk", "Committed", "Credit",
-    "Device", "Envelope", "Fact", "Head", "Identity", "IngestState", "Loss", "OutboxState", "Range", "Record",
-    "Refused", "Seq", "State", "Stream", "committed_topic", "credit_topic", "decode", "decode_batch", "encode",
-    "encode_batch", "encode_record", "flow_of", "identify", "ingest_topic", "join_batch", "json_schema", "loss_fact",
-    "loss_of", "pack", "parse_up", "unpack", "up", "window_of",
+    "ABSOLUTE_TIME", "ALL_INGEST", "ALL_UP", "CONTENT_TYPE", "END", "FLOW_UNITS", "LOSS", "MAX_PAYLOAD",
+    "MAX_RECORDS", "MAX_SEQ", "MESSAGES", "PACKED", "ROOT", "UNITS", "VERSION", "WINDOW_S", "Batch", "Birth", "Clk",
+    "Committed", "Credit", "Device", "Envelope", "Fact", "Head", "Identity", "IngestState", "Loss", "OutboxState",
+    "Range", "Record", "Refused", "Seq", "State", "Stream", "committed_topic", "credit_topic", "decode",
+    "decode_batch", "encode", "encode_batch", "encode_record", "flow_of", "identify", "ingest_topic", "join_batch",
+    "json_schema", "loss_fact", "loss_of", "pack", "parse_up", "unpack", "up", "window_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ PACK_FROM = 300
 """Bytes from which on compressing pays: below, one Ethernet frame holds the message anyway."""
 _MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878 section 3.1.1
 _LEVEL = 3
+_NO_TEXT = re.compile(rb"\\u[dD][89a-fA-F]|NaN|Infinity")
+"""What Python's JSON decoder takes and msgspec's does not."""
 _record = msgspec.json.Decoder(Record)
 
 
@@ -122,7 +125,7 @@ def identify(payload: bytes) -> Identity | None:
     except (WireError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     n = len(named.e) + sum(max(0, last - first + 1) for first, last in gaps)
-    if not 1 <= named.seq <= MAX_SEQ or not 1 <= n <= MAX_SEQ:
+    if not 1 <= named.seq <= MAX_SEQ or not 1 <= n <= MAX_SEQ - named.seq + 1:
         return None
     return Identity(named.st, named.seq, n)
 
@@ -146,6 +149,8 @@ def decode_batch(device: str, payload: bytes) -> Batch:
     n = len(records) + sum(last - first + 1 for first, last in gaps)
     if gaps and gaps[-1][1] >= head.seq + n:
         raise WireError("bad_gaps", "a gap lies behind the last record")
+    if head.seq + n - 1 > MAX_SEQ:  # a watermark could not say so
+        raise WireError("bad_seq", f"ends behind {MAX_SEQ}")
     facts, refused = _resolve(device, records)
     return Batch(head.st, head.seq, n, min(head.lo, head.seq), head.boot, head.clk, head.h, facts, refused, gaps,
                  None if head.left is UNSET else head.left)
@@ -160,6 +165,8 @@ def _apart(payload: bytes) -> tuple[Head, list[bytes]]:
         envelope = decode(payload, RawEnvelope)
         return envelope, [bytes(each) for each in envelope.e]
     except WireError:
+        if not _NO_TEXT.search(payload):  # reading it again would only cost as much again
+            raise
         loose = _loose(payload)
         if not isinstance(loose, dict) or not isinstance(loose.get("e"), list):
             raise

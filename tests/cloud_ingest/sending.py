@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cloud_ingest.service import sort
+from cloud_ingest.sorting import sort
 from cloud_ingest.store.protocol import Shop
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message
@@ -19,7 +19,7 @@ ST = "a" * 32
 SKU = "4006381333931"
 SHOP = Shop("store-1", "Corner", 52.5, 13.4, "UTC", ("shop-1", "shop-2"), ("9", "8", "7", "6", "5"))
 PASSING = {"device": {"last_seen"}, "quarantine": {"id", "hash", "payload", "count", "first_t", "last_t"},
-           "flow": {"rev"}}
+           "ingest_refusal": {"first_t", "last_t", "detail"}, "flow": {"rev"}}
 """Columns that tell when, how often and how wrapped something came, not what it was."""
 
 

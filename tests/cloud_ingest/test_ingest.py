@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from cloud_ingest.pacing import QUOTA, Pacer
 from cloud_ingest.screen import render
-from cloud_ingest.service import sort
+from cloud_ingest.sorting import sort
 from cloud_ingest.store.protocol import Arrival, Rejected, Told
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message, Subscriber

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from cloud_ingest.service import sort
+from cloud_ingest.sorting import sort
 from cloud_ingest.store.protocol import Shop
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message

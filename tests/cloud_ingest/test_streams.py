@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
 from cloud_ingest.dedupe import MAX_AHEAD
-from cloud_ingest.service import sort
+from cloud_ingest.sorting import sort
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.store.streams import TOLD_RANGES
 from cloud_ingest.subscriber import Message, claim_of
@@ -128,7 +128,7 @@ def test_a_batch_that_cannot_be_read_is_refused_by_name_and_blocks_nothing(store
 @pytest.mark.parametrize("kind", sorted(UNREADABLE))
 def test_what_names_nothing_itself_is_refused_by_its_user_properties(store: SqliteStore, kind: str) -> None:
     topic, payload = wire.up("shop-1", "backlog"), UNREADABLE[kind]()
-    named = Message(topic, payload, 1, 1, 1, claim_of([("id", f"{ST}/3"), ("n", "5")]))
+    named = Message(topic, payload, 1, 1, 1, claim_of({"id": f"{ST}/3", "n": "5"}))
     told = take(store, batch([sold(1)] * 2), named, batch([sold(1)], 8))[ST]
     assert (told.committed, told.refused) == (8, 5)
     nameless = replace(named, claim=None)
@@ -138,13 +138,12 @@ def test_what_names_nothing_itself_is_refused_by_its_user_properties(store: Sqli
 
 
 @pytest.mark.parametrize("properties", [
-    [], [("id", "x")], [("id", f"{ST}/0"), ("n", "1")], [("id", f"{ST}/1"), ("n", "0")],
-    [("id", f"{ST}/1"), ("n", "x")],
-    [("id", f"{ST}/{'9' * 400}"), ("n", "1")], [("id", f"{ST.upper()}/1"), ("n", "1")], [("n", "3")],
+    {}, {"id": "x"}, {"id": f"{ST}/0", "n": "1"}, {"id": f"{ST}/1", "n": "0"}, {"id": f"{ST}/1", "n": "x"},
+    {"id": f"{ST}/{'9' * 400}", "n": "1"}, {"id": f"{ST.upper()}/1", "n": "1"}, {"n": "3"},
 ])
-def test_user_properties_that_name_no_sequences_are_no_claim(properties: list[tuple[str, str]]) -> None:
+def test_user_properties_that_name_no_sequences_are_no_claim(properties: dict[str, str]) -> None:
     assert claim_of(properties) is None
-    assert claim_of([("id", f"{ST}/7"), ("n", "3"), ("ce-specversion", "1.0")]) == Identity(ST, 7, 3)
+    assert claim_of({"id": f"{ST}/7", "n": "3", "ce-specversion": "1.0"}) == Identity(ST, 7, 3)
 
 
 def test_only_the_owner_can_have_records_refused_by_name(store: SqliteStore) -> None:

@@ -90,7 +90,7 @@ def test_a_file_of_version_1_goes_on_and_is_like_a_new_one(old: Path, tmp_path: 
     store = SqliteStore(old)
     open_store(tmp_path / "new.db").close()
     assert layout(old) == layout(tmp_path / "new.db")
-    assert rows(old, "SELECT value FROM meta WHERE key = 'version'") == [(3,)]
+    assert rows(old, "SELECT value FROM meta WHERE key = 'version'") == [(5,)]
     assert rows(old, "SELECT complete_to FROM progress ORDER BY device") == [(NOW - 50,), (None,)]
     told = take(store, batch([sold(1), sold(2), sold(4)], 2))[ST]
     assert (told.committed, told.refused, told.t) == (4, 1, NOW)
@@ -134,4 +134,4 @@ def test_workers_that_start_together_make_one_database(kind: str, old: Path, tmp
         worker.join(30)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert rows(path, "PRAGMA journal_mode") == [("wal",)]
-    assert rows(path, "SELECT value FROM meta WHERE key = 'version'") == [(3,)]
+    assert rows(path, "SELECT value FROM meta WHERE key = 'version'") == [(5,)]

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cloud_ingest.registry import load_registry
 from cloud_ingest.screen import changes, clock_time, render, size, span
-from cloud_ingest.service import sort
+from cloud_ingest.sorting import sort
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message
 from cloud_ingest.watch import read_fleet

@@ -23,7 +23,7 @@ from cloud_ingest.pki.x509 import DAY_S, Leaf, Signer, issue, make_authority, ne
 from tests.cloud_ingest.pki.world import HOST, WAIT_S, Client, World, say_raw, tls_of, until
 
 VICTIM, THIEF = "shop-a", "shop-b"
-LOUD, MANY, CONNECTIONS = 3000, 150, 50
+LOUD, HEAVY, MANY, CONNECTIONS = 3000, 200, 150, 50
 OLD = MQTTProtocolVersion.MQTTv311
 
 
@@ -255,6 +255,12 @@ def _traversal(scene: Scene) -> None:
     cannot_say(scene, f"cg/v1/{THIEF}/../{VICTIM}/up/data")
 
 
+@attack("retained messages on topics of its own making", "foreign_publish")
+def _made_up(scene: Scene) -> None:
+    for topic in ("data/1", "data/2", "anything"):
+        cannot_say(scene, f"cg/v1/{THIEF}/up/{topic}")
+
+
 def hears_nothing(scene: Scene, pattern: str) -> None:
     with scene.as_thief() as client:
         client.subscribe(pattern)
@@ -381,6 +387,27 @@ def _flood(scene: Scene) -> None:
         assert again.publish(topic, b"flood again") == "Not authorized"
     scene.settle()
     assert not scene.ingest.got(b"flood again")
+
+
+@attack("a flood of bytes in few messages", "flood")
+def _heavy(scene: Scene) -> None:
+    world, topic = scene.world, "cg/v1/shop-heavy/up/data"
+    world.given("shop-heavy")
+    with Client(world, world.store("shop-heavy").current, "shop-heavy") as client:
+        for _ in range(HEAVY):
+            client.publish(topic, b"x" * 250_000, 0)
+        until(lambda: stepped(world) and "shop-heavy" in world.ended, "the guard silences it", 30)
+        assert client.ended.wait(WAIT_S), "its session goes on"
+
+
+@attack("thousands of subscriptions, to fill the broker's memory", "flood")
+def _subscriptions(scene: Scene) -> None:
+    world = scene.world
+    world.given("shop-greedy")
+    with Client(world, world.store("shop-greedy").current, "shop-greedy") as client:
+        client.mqtt.subscribe([(f"cg/v1/shop-greedy/down/{i}", 1) for i in range(LOUD)])
+        until(lambda: stepped(world) and "shop-greedy" in world.ended, "the guard silences it")
+        assert client.ended.wait(WAIT_S), "its session goes on"
 
 
 def stepped(world: World) -> bool:

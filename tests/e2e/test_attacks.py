@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from cloud_ingest.pki.broker import Limits
 from tests.cloud_ingest.pki.world import until, world_in
 from tests.e2e import attacks_enrol
 from tests.e2e.attacks import ATTACKS, CONNECTIONS, Attack, Scene, scene_in
+from tests.e2e.tables import table_of
 
 assert attacks_enrol.ATTACKS is ATTACKS, "its rows belong to the same table"
 
@@ -44,7 +44,4 @@ def test_the_table_has_at_least_thirty_attacks_and_no_name_twice() -> None:
 
 
 def test_the_table_in_the_brokers_readme_is_this_one() -> None:
-    text = (Path(__file__).parents[2] / "firmware_configs" / "broker" / "README.md").read_text(encoding="utf-8")
-    rows = [(cells[2].strip(), cells[3].strip().strip("`")) for line in text.splitlines()
-            if (cells := line.split("|")) and len(cells) == 5 and cells[1].strip().isdigit()]
-    assert rows == [(row.name, row.seen or "the person at the box") for row in ATTACKS]
+    assert table_of("The attacks on the broker") == [(row.name, row.seen or "the person at the box") for row in ATTACKS]

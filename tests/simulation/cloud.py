@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import cast
 
 from cloud_ingest.pacing import Pacer
-from cloud_ingest.service import Service, sort
+from cloud_ingest.service import Service
+from cloud_ingest.sorting import sort
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message, Subscriber
 from edge import wire

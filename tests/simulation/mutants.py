@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from cloud_ingest.dedupe import Admitted, Marks, _without, admit
-from cloud_ingest.service import sort
+from cloud_ingest.sorting import sort
 from cloud_ingest.store import sqlite, streams
 from cloud_ingest.store.protocol import Arrival, Told
 from cloud_ingest.subscriber import Message

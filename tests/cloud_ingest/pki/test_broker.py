@@ -167,8 +167,16 @@ def test_a_broker_that_could_not_open_its_access_list_is_closed_again_by_the_gua
 
 def test_the_access_list_gives_a_device_its_own_topics_and_denies_the_silenced_all() -> None:
     text = access_list({"shop-7": "revoked"})
-    assert "pattern write cg/v1/%u/up/#" in text
+    assert [line for line in text.splitlines() if "write cg/v1/%u" in line] == [
+        f"pattern write cg/v1/%u/up/{what}" for what in ("data", "backlog", "birth", "state")]
     assert text.endswith("# revoked\nuser shop-7\ntopic deny #\n")
+
+
+def test_what_a_device_sends_is_counted_and_no_topic_says_otherwise() -> None:
+    line = "2026-11-30T19:00:00: Received PUBLISH from shop-1 (d0, q1, r0, m7, 'cg/v1/shop-1/up/%s', ... (1234 bytes))"
+    reader = Reader()
+    assert list(reader.read([line % "data", line % "', ... (1 bytes))", line % "x (9999999 bytes))"])) == []
+    assert (reader.heard["shop-1"], reader.heard_bytes["shop-1"]) == (3, 3 * 1234)
 
 
 def test_configuring_needs_a_name_for_the_certificate(tmp_path: Path) -> None:
