@@ -18,15 +18,17 @@ from rich.table import Table
 
 from edge import profile as profiles
 from edge.box.levels import machine_lines
+from edge.box.owner import hand_over
 from edge.clock import Clock, HonestClock, ShopClock, SystemClock
 from edge.consoles import err, out
 from edge.errors import CornergridError
+from edge.trusted import CAMERA, ask_login, camera_given
 
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 Where = Annotated[Path, typer.Argument(help="The device profile, TOML.")]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown",
-                  help="The agent on a shop's box. Start with `init`, then `check`, then `run`.")
+                  help="The agent on a shop's box. Start with `commission`, or with `init`, `check`, `run`.")
 
 
 @app.command()
@@ -39,7 +41,9 @@ def init(  # noqa: PLR0913, PLR0917  # one option for each question
     scale_sku: Annotated[str, typer.Option(help="GTIN on the scale.")] = "",
     item_weight: Annotated[str, typer.Option(help='Like "0.250 kg".')] = "",
     probe_port: Annotated[str, typer.Option(help="RS-485 port.", prompt="Fridge probe's port (empty: none)")] = "",
-    camera: Annotated[str, typer.Option(help="Address.", prompt="Camera's address (empty: none)")] = "",
+    camera: Annotated[str | None, typer.Option(help="A camera's address without a login.")] = None,
+    camera_file: Annotated[str, typer.Option(help='A file of mode 0600 with its address and login, or "-"; '
+                                                  f"{CAMERA} in the environment does too.")] = "",
     camera_sku: Annotated[str, typer.Option(help="GTIN in the picture.")] = "",
     force: Annotated[bool, typer.Option(help="Replace a profile that is there.")] = False,
 ) -> None:
@@ -55,11 +59,18 @@ def init(  # noqa: PLR0913, PLR0917  # one option for each question
     if scale_port:
         scale_sku = scale_sku or typer.prompt("GTIN of the product on the scale")
         item_weight = item_weight or typer.prompt('Weight of one unit, like "0.250 kg"')
-    if camera:
+    source = camera_given(camera, camera_file)
+    if source is None:
+        source = ask_login(typer.prompt("Camera's address (empty: none)", default="", show_default=False), _ask)
+    if source:
         camera_sku = camera_sku or typer.prompt("GTIN of the product in the picture")
-    answers = wizard.Answers(device, broker, data, scale_port, scale_sku, item_weight, probe_port, camera, camera_sku)
+    answers = wizard.Answers(device, broker, data, scale_port, scale_sku, item_weight, probe_port, source, camera_sku)
     wizard.write(answers, path)
     out.print(f"wrote {path}; next: cornergrid-edge check {path}")
+
+
+def _ask(question: str, hidden: bool) -> str:
+    return str(typer.prompt(f"  {question}", default="", show_default=False, hide_input=hidden))
 
 
 @app.command()
@@ -94,6 +105,7 @@ def check(
         out.print(_table(profile.device.id, rows))
     if any(outcome.ok for outcome in outcomes if outcome.part == "disk"):
         Documents(profile.device.data).keep_check(clock.now(), rows)
+    hand_over(profile.device.data)
     raise typer.Exit(0 if ok else EXIT_FAILED)
 
 

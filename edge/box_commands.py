@@ -143,6 +143,8 @@ def _show(changes: Sequence[Change], *, pending: bool) -> None:
     if pending:
         out.print("an earlier install or uninstall was interrupted: all its commands are run again")
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")  # half a path helps nobody
     for each in changes:
         table.add_row(each.what, each.name if isinstance(each.step, Command) else f"{each.name} {_first(each.shown)}")
     out.print(table)

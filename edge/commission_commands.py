@@ -19,16 +19,23 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge import profile as profiles
+from edge.box.owner import for_the_agent
 from edge.clock import HonestClock, SystemClock
 from edge.commissioning.person import Answers, Keyboard, Nobody, Person, Stopped, read_answers
 from edge.consoles import err, out
 from edge.errors import ConfigError, Problem
+from edge.trusted import CAMERA, camera_given, has_login, read_line, refuse_open
 
 if TYPE_CHECKING:
     from edge.commissioning.place import Place
     from edge.commissioning.state import Chest, Run
 
+USUAL = Path("/etc/cornergrid/shop.toml")
 EXIT_WARNINGS, EXIT_STOPPED = 1, 3
+KEYS = """Each step ends by itself once it shows what was asked for. Meanwhile
+  Enter        take it as it is
+  s and Enter  skip it
+  q and Enter  leave; the same command goes on from there"""
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "skipped": "[dim]skipped[/]"}
 
 
@@ -38,13 +45,22 @@ def register(app: typer.Typer) -> None:
 
 
 def commission(  # noqa: PLR0913, PLR0917  # one flag for each answer
-    path: Annotated[Path, typer.Argument(metavar="PROFILE", help="The device profile, TOML.")],
+    path: Annotated[Path, typer.Argument(metavar="PROFILE", help="The device profile, TOML; made where it is not "
+                                                                 "there.")] = USUAL,
     unattended: Annotated[bool, typer.Option("--unattended", help="Ask nobody: flags and --answers say it.")] = False,
-    answers: Annotated[Path | None, typer.Option(help="A TOML file of answers; flags go before it.")] = None,
+    answers: Annotated[Path | None, typer.Option(help="A TOML file, like firmware_configs/shops/answers.toml; flags "
+                                                      "go before it.")] = None,
     by: Annotated[str, typer.Option(help="Who commissions.")] = "",
     label: Annotated[str, typer.Option("--label-file", help='A file with what the sticker says; "-" reads one line '
                                                             "from standard input.")] = "",
     server: Annotated[str, typer.Option(help="HOST:PORT of the enrolment server, where the label names none.")] = "",
+    broker: Annotated[str, typer.Option(help="HOST:PORT, for a profile that is not there yet.")] = "",
+    data: Annotated[str, typer.Option(help="Data folder, for a profile that is not there yet.")] = "",
+    port: Annotated[list[str] | None, typer.Option(help="A port to look behind, in place of all that the box has; may "
+                                                        "be repeated.")] = None,
+    camera: Annotated[str | None, typer.Option(help="A camera's address without a login.")] = None,
+    camera_file: Annotated[str, typer.Option(help='A file of mode 0600 with its address and login, or "-"; '
+                                                  f"{CAMERA} in the environment does too.")] = "",
     known_weight: Annotated[str, typer.Option(help='To check the scales with, like "1 kg".')] = "",
     catalogue: Annotated[Path | None, typer.Option(help="CSV of products: gtin,name.")] = None,
     confirm: Annotated[list[str] | None, typer.Option(help="A sensor whose make is certain; may be repeated.")] = None,
@@ -54,23 +70,30 @@ def commission(  # noqa: PLR0913, PLR0917  # one flag for each answer
     anew: Annotated[bool, typer.Option("--anew", help="Begin again, though an earlier run was not finished.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Try every part of the shop with your hands, and leave with a signed report that it works.
+    """From the sticker on a box to a signed report that the shop works: every part is tried, with your hands.
 
-    Each step ends by itself once the device shows what was asked for. Enter takes it as it is, s skips it, q leaves;
-    the same command then goes on, also after a power cut. Stop the agent first: the ports are needed.
+    A profile is made of what is found where there is none; one that is there keeps its lines. Each step ends by
+    itself once the device shows what was asked for. Enter takes it as it is, s skips it, q leaves; the same command
+    then goes on, also after a power cut. Stop the agent first: the ports are needed.
 
     Exit code 0: no warning is left, 1: some are (they stand in the report), 2: something cannot be used, 3: stopped.
 
     Example: `cornergrid-edge commission /etc/cornergrid/shop.toml --by "A. Fitter" --known-weight "1 kg"`
+
+    Nobody there: `cornergrid-edge commission shop.toml --unattended --answers answers.toml --label-file label.txt`
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
                         logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = _answers(answers, Answers(
-        by=by, label=_label(label), server=server, known_weight=known_weight, catalogue=str(catalogue or ""),
-        confirmed=tuple(confirm or ()), skip=tuple(skip or ())))
-    person: Person = Nobody(err) if unattended else Keyboard(err)
+        by=by, label=read_line(label, "--label-file") if label else "", server=server, broker=broker, data=data,
+        ports=tuple(port or ()), camera=camera_given(camera, camera_file) or "", known_weight=known_weight,
+        catalogue=str(catalogue or ""), confirmed=tuple(confirm or ()), skip=tuple(skip or ())))
+    _to_its_end(path, Nobody(err) if unattended else Keyboard(err), Wishes(given, patience, other_ports, anew), as_json)
+
+
+def _to_its_end(path: Path, person: Person, wishes: Wishes, as_json: bool) -> None:
     try:
-        told = _run(path, person, Wishes(given, patience, other_ports, anew))
+        told = _run(path, person, wishes)
     except (Stopped, KeyboardInterrupt) as error:
         err.print("\nstopped; what was done is kept, and the same command goes on from here", style="yellow")
         raise typer.Exit(EXIT_STOPPED) from error
@@ -81,19 +104,11 @@ def commission(  # noqa: PLR0913, PLR0917  # one flag for each answer
     raise typer.Exit(EXIT_WARNINGS if told["warnings"] else 0)
 
 
-def _label(source: str) -> str:
-    """What the sticker says: never an argument itself, which every user of this machine could see."""
-    if not source:
-        return ""
-    try:
-        return (sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8")).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(source, (Problem("--label-file", f"cannot be read: {error}"),)) from error
-
-
 def _answers(file: Path | None, flags: Answers) -> Answers:
     """The answers of a file, with what the flags say in their place."""
     kept = read_answers(file) if file else Answers()
+    if file and (kept.label or any(has_login(str(each.get("source", ""))) for each in kept.cameras)):
+        refuse_open(file, "answers")
     said = {each.name: value for each in msgspec.structs.fields(Answers) if (value := getattr(flags, each.name))}
     return msgspec.structs.replace(kept, **said)
 
@@ -127,16 +142,21 @@ class Wishes:
 
 def _run(path: Path, person: Person, wishes: Wishes) -> dict[str, Any]:
     """Every step that is left, then the report; what is told at the end."""
-    from edge.commissioning.place import Place  # noqa: PLC0415  # loads the vision libraries
+    from edge.commissioning.begin import begin  # noqa: PLC0415  # loads the vision libraries
+    from edge.commissioning.place import Place  # noqa: PLC0415
     from edge.commissioning.state import Chest  # noqa: PLC0415
-    from edge.commissioning.steps import go_on, steps_of  # noqa: PLC0415
+    from edge.commissioning.steps import go_on  # noqa: PLC0415
     from edge.documents import Documents  # noqa: PLC0415
 
-    profile, clock = profiles.load_profile(path), HonestClock(SystemClock())
-    with _alone(profile.device.data):
+    answers, clock = wishes.answers, HonestClock(SystemClock())
+    if person.there:
+        person.tell(KEYS)
+    if not path.exists():
+        answers = begin(path, answers, person)
+    profile = profiles.load_profile(path)
+    with _alone(profile.device.data), for_the_agent(profile.device.data):
         documents = Documents(profile.device.data)
         chest = Chest(documents)
-        answers = wishes.answers
         if not answers.by:
             answers = msgspec.structs.replace(answers, by=person.ask("who are you?"))
         run = chest.take_up(profile.device.id, answers.by, clock.now(), anew=wishes.anew)
@@ -145,7 +165,7 @@ def _run(path: Path, person: Person, wishes: Wishes) -> dict[str, Any]:
         if documents.recovered:
             person.tell(documents.recovered)
         if run.resumed:
-            person.tell(f"going on after {len(run.steps)} of {len(steps_of(profile))} steps; --anew begins again")
+            person.tell(f"going on after {len(run.steps)} steps that are done; --anew begins again")
         for step, after in go_on(run, chest, place):
             run = after
             outcome = run.steps[-1].outcome
@@ -174,7 +194,9 @@ def _report(place: Place, chest: Chest, run: Run, recovered: str) -> dict[str, A
 
 
 def _show(told: dict[str, Any]) -> None:
-    table = Table("", "step", "found", "what to do", title=f"Commissioning of {told['device']}", title_justify="left")
+    table = Table(title=f"Commissioning of {told['device']}", title_justify="left")
+    for column in ("", "step", "found", "what to do"):
+        table.add_column(column, overflow="fold")  # half a path helps nobody
     for row in told["steps"]:
         table.add_row(MARKS[row["state"]], escape(row["title"]), escape(row["found"]), escape(row["fix"]))
     out.print(table)

@@ -129,3 +129,7 @@ class Documents:
         """The document of that name, or None."""
         found = self._db.table(table).search(where("name") == name)
         return dict(found[0]) if found else None
+
+    def all_kept(self, table: str) -> list[dict[str, Any]]:
+        """Every document of a table."""
+        return [dict(each) for each in self._db.table(table).all()]

@@ -51,7 +51,8 @@ def check_sku(text: str) -> str:
 
 
 Weight = Annotated[Decimal, BeforeValidator(to_kilograms), Field(ge=0, json_schema_extra={"type": "string"})]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -210,8 +211,10 @@ def load_profile(path: Path) -> Profile:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(str(path), (Problem("file", error.strerror or "cannot be read",
-                                              "make one with `cornergrid-edge init`"),)) from error
+        fix = "make one with `cornergrid-edge init`, or `cornergrid-edge commission` does"
+        if isinstance(error, PermissionError):
+            fix = "it may hold a camera's password, so only the agent and root read it: put sudo before the command"
+        raise ConfigError(str(path), (Problem("file", error.strerror or "cannot be read", fix),)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), (Problem("file", f"is not TOML: {error}"),)) from error
     return parse_profile(str(path), data)
@@ -251,6 +254,8 @@ def _problem(detail: ErrorDetails) -> Problem:
     if detail["type"] == "missing":
         return Problem(key, "is missing", "add it")
     given = detail["input"]
+    if detail["type"] == "string_pattern_mismatch" and detail["ctx"]["pattern"] == NAME:
+        return Problem(key, f"is small letters, digits and -, not {given!r}", "like shop-0042 or scale-1")
     shown = f", not {given!r}" if isinstance(given, str | int | float) else ""
     return Problem(key, re.sub(r"^Value error, ", "", detail["msg"]) + (
         shown if not detail["msg"].startswith("Value error") else ""))

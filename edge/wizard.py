@@ -7,12 +7,13 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.box.steps import write_whole
 from edge.profile import Profile, parse_profile
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the installer said; empty strings mean that there is none."""
+    """What the installer said; empty strings mean that there is none. `tls`: also where the broker is on loopback."""
 
     device: str
     broker: str
@@ -23,15 +24,18 @@ class Answers:
     probe_port: str = ""
     camera: str = ""
     camera_sku: str = ""
+    tls: bool = False
+    made_by: str = "init"
 
 
 def render(answers: Answers) -> str:
     """The profile's TOML."""
     host, _, port = answers.broker.rpartition(":")
     number = (str(int(port)) if port.isdigit() else _quote(port)) if host else "1883"
-    lines = ["# Made by `cornergrid-edge init`; `cornergrid-edge check` tries all of it.", "", "[device]",
+    lines = [f"# Made by `cornergrid-edge {answers.made_by}`; `cornergrid-edge check` tries all of it.", "", "[device]",
              f"id = {_quote(answers.device)}", f"data = {_quote(answers.data)}", "", "[uplink]",
              f"host = {_quote(host or answers.broker)}", f"port = {number}"]
+    lines += ["tls = true"] if answers.tls else []
     if answers.scale_port:
         lines += ["", "[[sensors]]", 'name = "scale-1"', 'driver = "toledo-8217"',
                   f"port = {_quote(answers.scale_port)}", 'unit = "kg"', "period_s = 0.5", "", "[[slots]]",
@@ -48,11 +52,14 @@ def render(answers: Answers) -> str:
 
 
 def write(answers: Answers, path: Path) -> Profile:
-    """Write a valid profile to `path`; ConfigError, and no file, where the answers do not make one."""
+    """Write a valid profile to `path`, readable by its owner only: a camera's password may come to stand in it.
+
+    ConfigError, and no file, where the answers do not make one.
+    """
     text = render(answers)
     profile = parse_profile(str(path), tomllib.loads(text))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode(), 0o600)
     return profile
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
 from edge.check import FIXES
-from edge.commissioning.place import Place, ok, skipped, warning, watch
+from edge.commissioning.person import Thing
+from edge.commissioning.place import LOOK_S, Place, Skip, ok, skipped, warning, watch
 from edge.commissioning.state import Outcome
 from edge.finds import Find, look_behind
 from edge.finds import Place as Socket
@@ -28,33 +30,67 @@ def ports(place: Place) -> Outcome:
     sockets = _sockets(place)
     if not sockets:
         return skipped("there is no serial port to look behind")
-    place.person.tell(f"looking behind {len(sockets)} ports; a silent one takes a minute")
-    lines = {each.port for each in place.profile.sensors if each.driver == "modbus"}
-    with ThreadPoolExecutor(max_workers=len(sockets)) as pool:
-        looks = [pool.submit(look_behind, each, place.addresses, place.clock, lambda _: None,
-                             modbus_first=each.name in lines) for each in sockets]
-        place.finds = [look.result() for look in looks]
+    place.person.tell(f"looking behind {len(sockets)} port{'s' if len(sockets) > 1 else ''}; a silent one takes a "
+                      "minute")
+    place.finds = _looked(sockets, place)
     for find in place.finds:
-        place.documents.keep(TABLE, find.place.name, {**find.as_dict(), "at": place.clock.now(),
+        place.documents.keep(TABLE, find.place.name, {**find.as_dict(), "run": place.run, "at": place.clock.now(),
                                                       "by": place.answers.by})
     missing = [each.name for each in _on_ports(place) if not _choices(each, place.finds)]
+    named = {str(Path(port).absolute()) for port in place.answers.ports}
+    missing += [find.place.name for find in place.finds if find.place.name in named and not find.choices]
     found = "; ".join(f"{find.place.name}: {_titles(find)}" for find in place.finds)
     if missing:
         return warning(f"{found}; not found: {', '.join(missing)}",
-                       "power, cable, and its port, driver and address in the profile; `cornergrid-edge probe`",
+                       "power, cable, and the port, driver and address that are named; `cornergrid-edge probe`",
                        missing=missing)
     return ok(found, ports=[find.place.name for find in place.finds])
 
 
+def _looked(sockets: list[Socket], place: Place) -> list[Find]:
+    """What is behind each, all at once; s skips it. Ctrl-C ends it: threads that look on keep no program alive."""
+    lines = {Thing.key_of(each.port, None) for each in place.profile.sensors if each.driver == "modbus"} | {
+        key.partition(" address ")[0] for key in place.answers.found if " address " in key}
+    told: queue.SimpleQueue[tuple[str, str | Find | Exception]] = queue.SimpleQueue()
+
+    def look(socket: Socket) -> None:
+        try:
+            told.put((socket.name, look_behind(socket, place.addresses, place.clock,
+                                               lambda step: told.put((socket.name, step)),
+                                               modbus_first=Thing.key_of(socket.name, None) in lines)))
+        except Exception as error:  # noqa: BLE001  # a thread of its own: raised where the step waits for it
+            told.put((socket.name, error))
+
+    for each in sockets:
+        threading.Thread(target=look, args=(each,), name=f"look {each.name}", daemon=True).start()
+    found: dict[str, Find] = {}
+    while len(found) < len(sockets):
+        try:
+            port, what = told.get(timeout=LOOK_S)
+        except queue.Empty:
+            what, port = "", ""
+        if isinstance(what, Exception):
+            raise what
+        if isinstance(what, Find):
+            found[port] = what
+        elif what:
+            place.person.live(f"  {port.rpartition('/')[2]}: {what} ({len(found)} of {len(sockets)} done)")
+        if (place.person.pressed() or "").lower() == "s":
+            raise Skip
+    return [found[each.name] for each in sockets]
+
+
 def _sockets(place: Place) -> list[Socket]:
-    """The profile's ports by their names there, and the box's others."""
+    """The profile's ports by their names there, and the others that are named, or that the box has."""
     named = {each.port: Socket(each.port, each.port) for each in _on_ports(place)}
     real = {Path(port).resolve() for port in named}
-    if not place.other_ports:
-        return list(named.values())
-    others = [Socket(port.name, port.device, port.description, port.note) for port in found_ports()
-              if Path(port.device).resolve() not in real]
-    return [*named.values(), *others]
+    if place.answers.ports:
+        others = [Socket(str(Path(port).absolute()), port) for port in place.answers.ports]
+    elif place.other_ports:
+        others = [Socket(port.name, port.device, port.description, port.note) for port in found_ports()]
+    else:
+        others = []
+    return [*named.values(), *(each for each in others if Path(each.device).resolve() not in real)]
 
 
 def _on_ports(place: Place) -> list[AnySettings]:
@@ -78,7 +114,7 @@ def _titles(find: Find) -> str:
     by: dict[str, list[str]] = {}
     for choice in find.choices:
         by.setdefault(choice.of, []).append(choice.title)
-    return ", ".join(titles[0] + (f" (or {len(titles) - 1} look-alikes)" if len(titles) > 1 else "")
+    return ", ".join(titles[0] + (f" (one of {len(titles)} look-alikes)" if len(titles) > 1 else "")
                      for titles in by.values()) or find.nothing
 
 
@@ -110,7 +146,7 @@ def _likely(reading: Reading) -> bool:
 
 def breath(settings: AnySettings, place: Place) -> Outcome:
     """Where several makes understand a probe's bytes, it must answer to breath as the profile reads it."""
-    alike = _choices(settings, place.finds or _kept_finds(place))
+    alike = _choices(settings, place.finds or kept_finds(place))
     if len(alike) < 2:
         return skipped("no other make is mistaken for it")
     if settings.name in place.answers.confirmed:
@@ -134,15 +170,15 @@ def breath(settings: AnySettings, place: Place) -> Outcome:
                    alike=list(alike))
 
 
-def _kept_finds(place: Place) -> list[Find]:
-    """What an earlier start of this commissioning found: enough of it to know look-alikes by."""
-    kept = [place.documents.kept(TABLE, port) for port in {each.port for each in _on_ports(place)}]
-    return [Find.of(each) for each in kept if each is not None]
+def kept_finds(place: Place) -> list[Find]:
+    """What an earlier start of this commissioning found."""
+    return [Find.of(each) for each in place.documents.all_kept(TABLE) if each.get("run") == place.run]
 
 
 def door(settings: AnySettings, quantity: str, place: Place) -> Outcome:
     """A door's contact tells open and closed."""
-    place.person.tell(f"{settings.name}: open the door of {quantity}, and close it again")
+    which = quantity.partition("/")[2]
+    place.person.tell(f"{settings.name}: open the door{f' of {which}' if which else ''}, and close it again")
     seen: list[bool] = []
 
     def toggled(readings: Iterable[Reading]) -> bool:
@@ -152,9 +188,10 @@ def door(settings: AnySettings, quantity: str, place: Place) -> Outcome:
         return len(seen) >= 3
 
     if watch(place, settings, lambda now: f"  {', '.join(map(_words, now))} (Enter: go on, s: skip)", toggled):
-        return ok(f"{quantity} opened and closed", before=seen[0])
-    told = f"stayed {seen[0]}" if len(seen) == 1 else f"changed {max(0, len(seen) - 1)} times"
-    return warning(f"{quantity} {told}", "magnet and contact within a centimetre; is it wired to this input?")
+        return ok(f"{which or 'it'} opened and closed", before=seen[0])
+    states = ["open" if each else "closed" for each in seen]
+    told = f"stayed {states[0]}" if len(seen) == 1 else f"was {', then '.join(states)}" if seen else "told nothing"
+    return warning(f"{which or 'it'} {told}", "magnet and contact within a centimetre; is it wired to this input?")
 
 
 def _words(reading: Reading) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import threading
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,12 @@ from edge.agent import load_detector
 from edge.box.steps import write_whole
 from edge.clock import SystemClock
 from edge.commission import keep_baseline, kept_picture, regions_of
-from edge.commissioning.place import Place, Skip, skipped, warning
+from edge.commissioning.place import Place, Skip, extend, skipped, warning
+from edge.commissioning.products import named
 from edge.commissioning.state import Outcome, Picture
-from edge.errors import ConfigError, Problem, SensorError
+from edge.errors import SensorError
 from edge.planogram_commands import slot_block
-from edge.profile import CameraSettings, check_sku, parse_profile
+from edge.profile import CameraSettings
 from edge.vision.annotate import annotate_proposals
 from edge.vision.camera import open_camera
 from edge.vision.detector import Image
@@ -36,7 +35,6 @@ GOOD_IN_A_ROW = 3
 PAUSE_S = 0.3
 PICTURE_PX = 900
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 80)
-MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,8 @@ class Score:
 
     def __str__(self) -> str:
         word = "good" if self.verdict.ok else f"{self.verdict.reason}: {self.verdict.detail}"
-        return (f"focus {self.edge_px:.1f} px (sharp: under {SHARP_PX}), brightness {self.brightness:.0f} of 255, "
-                f"least detail of a quarter {self.detail:.0f}: {word}")
+        return (f"{word}; focus {self.edge_px:.1f} px (sharp: under {SHARP_PX}), brightness {self.brightness:.0f} of "
+                f"255, least detail of a quarter {self.detail:.0f}")
 
 
 def score(image: Image) -> Score:
@@ -64,7 +62,7 @@ def score(image: Image) -> Score:
 
 def aim(camera: CameraSettings, place: Place) -> Outcome:
     """Score the picture while the camera is aimed, then keep one of the full shelf as what it must see."""
-    place.person.tell(f"{camera.name}: aim it at the full shelf, and step aside")
+    place.person.tell(f"{camera.name}: aim it at the full shelf, and step aside; then Enter (s: skip)")
     image, seen = _aimed(camera, place)
     if not seen.verdict.ok:
         return warning(str(seen), "light, lens and aim; then commission this camera again")
@@ -83,7 +81,7 @@ def _aimed(camera: CameraSettings, place: Place) -> tuple[Image, Score]:
         while True:
             image = source.read().image
             seen = score(image)
-            place.person.live(f"  {seen} (Enter: take it so, s: skip)")
+            place.person.live(f"  {seen}")
             good = good + 1 if seen.verdict.ok else 0
             typed = place.person.pressed()
             if typed is not None and typed.lower() == "s":
@@ -120,17 +118,17 @@ def slots(camera: CameraSettings, place: Place) -> Outcome:
 
 def _name_all(camera: CameraSettings, place: Place, proposals: tuple[Proposal, ...], shown: str,
               drawn: Picture) -> Outcome:
-    catalogue = read_catalogue(Path(place.answers.catalogue)) if place.answers.catalogue else ()
     place.person.tell(f"{camera.name}: {shown}; they are drawn in {place.data / drawn.file}")
     blocks, unnamed = [], []
     for each in proposals:
-        product = _named(each, catalogue, place)
+        slot = each.region.slot
+        product = named(f"{slot}, {each.facings} facings", place.answers.skus.get(slot, ""), place)
         if product is None:
-            unnamed.append(each.region.slot)
+            unnamed.append(slot)
             continue
         blocks.append(slot_block(_row(camera, each), product.sku, product.name))
     if blocks:
-        _add(place, blocks)
+        extend(place, blocks)
     told = f"{shown}; {len(blocks)} were named and added to {place.path.name}"
     if unnamed or not proposals:
         return Outcome("warning", told, f"name {', '.join(unnamed)} in the profile, or leave them out" if unnamed else
@@ -142,79 +140,6 @@ def _row(camera: CameraSettings, each: Proposal) -> dict[str, object]:
     region = each.region
     return {"name": f"{camera.name}-{region.slot}", "camera": camera.name, "facings": each.facings, "depth": 1,
             "capacity": each.facings, "region": [region.x0, region.y0, region.x1, region.y1]}
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """One line of the catalogue."""
-
-    sku: str
-    name: str
-
-
-def read_catalogue(path: Path) -> tuple[Product, ...]:
-    """The products of a CSV file with the columns `gtin` and `name`; ConfigError with every line that is wrong."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(str(path), (Problem("file", f"cannot be read: {error}", "CSV in UTF-8"),)) from error
-    products, problems = [], []
-    for number, row in enumerate(rows, 2):
-        try:
-            products.append(Product(check_sku((row["gtin"] or "").strip()), (row["name"] or "").strip()))
-        except KeyError as error:
-            raise ConfigError(str(path), (Problem("columns", f"{error} is missing", "gtin,name"),)) from error
-        except ValueError as error:
-            problems.append(Problem(f"line {number}", str(error)))
-    if problems:
-        raise ConfigError(str(path), tuple(problems))
-    return tuple(products)
-
-
-def search(catalogue: tuple[Product, ...], words: str) -> tuple[Product, ...]:
-    """The products meant: by barcode (UPC or EAN, with or without leading zeros), else by all words of a name."""
-    digits = words.replace(" ", "")
-    if digits.isdigit():
-        whole = tuple(each for each in catalogue if each.sku.lstrip("0") == digits.lstrip("0"))
-        return whole or tuple(each for each in catalogue if each.sku.endswith(digits))
-    wanted = words.lower().split()
-    return tuple(each for each in catalogue if all(word in each.name.lower() for word in wanted))
-
-
-def _named(each: Proposal, catalogue: tuple[Product, ...], place: Place) -> Product | None:
-    """The product of a proposed slot; None where the installer leaves it out."""
-    slot, words = each.region.slot, place.answers.skus.get(each.region.slot, "")
-    while True:
-        words = words or place.person.ask(f"{slot}, {each.facings} facings: barcode or name (Enter: leave it out)")
-        if not words:
-            return None
-        found = search(catalogue, words)
-        if len(found) == 1:
-            place.person.tell(f"  {slot} is {found[0].sku} {found[0].name}")
-            return found[0]
-        if not found and (own := _own(words)):
-            return own
-        place.person.tell("\n".join(f"  {hit.sku}  {hit.name}" for hit in found[:MOST_SHOWN])
-                          + f"\n  {len(found)} products: scan the barcode, or type more of the name")
-        if not place.person.there:
-            return None
-        words = ""
-
-
-def _own(words: str) -> Product | None:
-    """A whole barcode that no catalogue knows is a SKU too."""
-    try:
-        return Product(check_sku(words), "") if words.isdigit() else None
-    except ValueError:
-        return None
-
-
-def _add(place: Place, blocks: list[str]) -> None:
-    """Add slots to the profile, in one write, where all of it is still valid; ConfigError otherwise."""
-    text = place.path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" + "\n".join(blocks)
-    place.profile = parse_profile(str(place.path), tomllib.loads(text))
-    write_whole(place.path, text.encode(), place.path.stat().st_mode & 0o777)
 
 
 def _keep(place: Place, name: str, image: Image) -> Picture:

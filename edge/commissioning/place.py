@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edge.box.steps import write_whole
 from edge.clock import Clock, SystemClock
 from edge.commissioning.person import Answers, Person
 from edge.commissioning.state import Outcome
 from edge.documents import Documents
-from edge.errors import SensorError
+from edge.errors import ConfigError, Problem, SensorError
 from edge.finds import Find
-from edge.profile import Profile
+from edge.profile import Profile, parse_profile
 from edge.readings import Reading
 from edge.sensors import AnySettings, open_driver
 
@@ -50,6 +52,22 @@ class Place:
     def folder(self) -> Path:
         """Where this run's report and pictures lie."""
         return self.data / "commissioning" / self.run
+
+
+def extend(place: Place, blocks: Iterable[str]) -> None:
+    """Add blocks of TOML to the profile, in one write, where all of it is still valid; ConfigError otherwise."""
+    text = place.path.read_text(encoding="utf-8").rstrip("\n") + "\n\n" + "\n\n".join(blocks).rstrip("\n") + "\n"
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(str(place.path), (Problem("file", f"would be no TOML any more: {error}"),)) from error
+    profile = parse_profile(str(place.path), data)
+    try:
+        write_whole(place.path, text.encode(), place.path.stat().st_mode & 0o777)
+    except OSError as error:
+        raise ConfigError(str(place.path), (Problem("file", f"cannot be written: {error.strerror}",
+                                                    "may this user write it? put sudo before the command"),)) from error
+    place.profile = profile
 
 
 class Skip(Exception):  # noqa: N818  # not an error: the installer said so

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
@@ -30,11 +29,16 @@ from edge.profile import Profile
 
 PIECE = 900  # characters; a record's words are at most 1000 long
 EVENT, NAME = "event/commissioned", "commissioning/report"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1a1a1a;background:#fff}
+body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1a1a1a;background:#fff;
+overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.4rem .6rem;
-border-bottom:1px solid #ccc}td.ok{color:#0a5c2b}td.warning{color:#8a3a00;font-weight:600}td.skipped{color:#555}
+border-bottom:1px solid #ccc}td.ok,td.warning,td.skipped{overflow-wrap:normal}td.ok{color:#0a5c2b}
+td.warning{color:#8a3a00;font-weight:600}td.skipped{color:#555}
 img{max-width:100%;border:1px solid #ccc}pre{white-space:pre-wrap;word-break:break-all;background:#f4f4f4;padding:1rem}
+@media (max-width:40rem){table,tbody,tr,td{display:block}thead{display:none}tr{border-bottom:1px solid #ccc;
+padding:.5rem 0}td{border:0;padding:.1rem 0}td.ok::before,td.warning::before,td.skipped::before{content:"● "}}
 @media print{details{display:none}}
 """
 
@@ -86,9 +90,10 @@ def html(report: dict[str, Any], run: Run, data: Path, signed: dict[str, str] | 
              "<p>Not signed: this device has no certificate.</p>")
     title = f"Commissioning of {escape(run.device)}"
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>'
             f"<p><strong>{result}.</strong> By {escape(run.by or 'nobody named')}, {_time(report['begun'])} to "
-            f"{_time(report['ended'])}{f', taken up again {run.resumed} times' if run.resumed else ''}.</p>"
+            f"{_time(report['ended'])}{f', in {run.resumed + 1} goes' if run.resumed else ''}.</p>"
             f"<table><thead><tr><th>result</th><th>step</th><th>found</th><th>what to do</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>{pictures}{proof}</body></html>\n")
 
@@ -106,15 +111,3 @@ def facts(run: Run, content: str, t: float) -> list[wire.Fact]:
     return [wire.Fact(EVENT, t, "", said[:500]),
             *(wire.Fact(NAME, t, "", f"{run.id} {number}/{len(pieces)} {piece}")
               for number, piece in enumerate(pieces, 1))]
-
-
-def joined(values: Iterable[str], run: str) -> str | None:
-    """A run's report from its pieces, in any order and however often each came; None where one is missing."""
-    found: dict[int, str] = {}
-    of = 0
-    for value in values:
-        mine, place, piece = value.split(" ", 2)
-        if mine == run:
-            number, _, count = place.partition("/")
-            found[int(number)], of = piece, int(count)
-    return "".join(found[number] for number in range(1, of + 1)) if of and len(found) == of else None

@@ -10,7 +10,7 @@ import msgspec
 
 from edge.check import FIXES
 from edge.clock import SystemClock
-from edge.commissioning import devices, eyes, scales, uplink
+from edge.commissioning import devices, eyes, lines, scales, uplink
 from edge.commissioning.person import Stopped
 from edge.commissioning.place import Place, Skip, skipped, warning
 from edge.commissioning.state import Chest, Done, Outcome, Run
@@ -30,12 +30,13 @@ class Step:
 
 
 def steps_of(profile: Profile) -> tuple[Step, ...]:
-    """Every step of a shop, in the order in which they are done."""
+    """Every step of a shop, in the order in which they are done; some add to the profile, and so make more."""
     return (
         Step("identity", "who this device is", uplink.identity),
         Step("clock", "the clock", partial(uplink.checked, "clock")),
         Step("disk", "the disk", partial(uplink.checked, "disk")),
         Step("ports", "what is plugged in", devices.ports),
+        Step("profile", "the profile has what was found", lines.lines),
         *(step for settings in profile.sensors for step in _of_sensor(settings, profile)),
         *(step for camera in profile.cameras for step in (
             Step(f"{camera.name}/aim", f"{camera.name}: aimed, and the full shelf kept", partial(eyes.aim, camera),
@@ -52,10 +53,12 @@ def _of_sensor(settings: AnySettings, profile: Profile) -> Iterator[Step]:
     if weighs(settings):
         yield Step(f"{name}/zero", f"{name}: empty", partial(scales.zero, settings), name)
         yield Step(f"{name}/known", f"{name}: a known weight", partial(scales.known, settings), name)
-        for slot in profile.slots:
-            if slot.scale == name:
-                yield Step(f"{name}/{slot.name}", f"{name}: the weight of {slot.product or slot.sku}",
-                           partial(scales.item, settings, slot), name)
+        on_it = [slot for slot in profile.slots if slot.scale == name]
+        if not on_it:
+            yield Step(f"{name}/product", f"{name}: what lies on it", partial(scales.product, settings), name)
+        for slot in on_it:
+            yield Step(f"{name}/{slot.name}", f"{name}: the weight of {slot.product or slot.sku}",
+                       partial(scales.item, settings, slot), name)
         return
     yield Step(f"{name}/plausible", f"{name}: its values make sense", partial(devices.plausible, settings), name)
     yield Step(f"{name}/alike", f"{name}: no look-alike of another make", partial(devices.breath, settings), name)
@@ -68,9 +71,7 @@ def _of_sensor(settings: AnySettings, profile: Profile) -> Iterator[Step]:
 def go_on(run: Run, chest: Chest, place: Place) -> Iterator[tuple[Step, Run]]:
     """Do the steps that are left; the run after each, which is kept already. Stopped where the installer leaves."""
     clock = SystemClock()
-    for step in steps_of(place.profile):
-        if run.done(step.name) is not None:
-            continue
+    while (step := _following(run, place.profile)) is not None:
         place.person.tell(f"\n{step.title}")
         begin = clock.monotonic()
         outcome = _with_patience(step, place)
@@ -78,6 +79,10 @@ def go_on(run: Run, chest: Chest, place: Place) -> Iterator[tuple[Step, Run]]:
         run = msgspec.structs.replace(run, steps=(*run.steps, done))
         chest.keep(run)
         yield step, run
+
+
+def _following(run: Run, profile: Profile) -> Step | None:
+    return next((step for step in steps_of(profile) if run.done(step.name) is None), None)
 
 
 def _with_patience(step: Step, place: Place) -> Outcome:
@@ -108,7 +113,8 @@ def _told(error: CornergridError) -> tuple[str, str]:
     """What is wrong, and what to do about it."""
     match error:
         case SensorError():
-            return str(error), FIXES.get(error.reason, "power, cable, settings")
+            told = str(error).replace("_", " ", error.reason.count("_"))
+            return told, FIXES.get(error.reason, "power, cable, settings")
         case EnrolError():
             return error.wrong, error.fix
         case ModelError():

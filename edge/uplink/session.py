@@ -151,7 +151,9 @@ class Session:
                 if self._address.tls is not None:
                     self._client.tls_set_context(self._address.tls.context())
                 self._client.connect(self._address.host, self._address.port, self._address.keepalive_s)
-                self._client.loop_forever()
+                # Not `loop_forever`: only `loop` makes the pair of sockets by which `publish` wakes it.
+                while self._client.loop() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    pass
             except (OSError, ValueError) as error:
                 log.info("no_broker", broker=f"{self._address.host}:{self._address.port}", error=str(error))
                 refusal = str(error) if isinstance(error, ssl.SSLError) else ""
@@ -200,6 +202,9 @@ class Session:
                              client_id=f"{address.device}-check" if address.visitor else address.device)
         client.connect_timeout = CONNECT_S
         client.on_socket_open = self._socket_opened
+        # Where somebody says that they watch for writes, paho leaves them to its loop. Otherwise `publish` writes from
+        # the caller's thread while the loop reads, which breaks a TLS connection now and then.
+        client.on_socket_register_write = lambda *_: None
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = lambda _client, _data, message: self._ears.heard(message.topic, bytes(message.payload))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
-from edge.commissioning.report import NAME, joined
-from edge.identity.sign import verify
 from tests.e2e.test_closed import Place, label_of
 from tests.e2e.test_closed import place as place  # noqa: PLC0414  # the closed broker, and all around it
 from tests.edge.commissioning.shops import ENVIRONMENT, HandledShop, Hands, command, started, write_profile
@@ -29,13 +24,23 @@ def shop(place: Place) -> Iterator[HandledShop]:
         yield shop
 
 
+ANSWERS = Path(__file__).parents[2] / "firmware_configs" / "shops" / "answers.toml"
+SOURCE = re.compile(r'^source = .*$', re.MULTILINE)
+
+
 @pytest.mark.timeout(180)
 def test_from_an_invited_label_to_a_signed_report_in_the_cloud_and_no_warning_is_left(
         place: Place, shop: HandledShop) -> None:
     (place.folder / "label.txt").write_text(label_of(place, "shop-1"))
-    (place.folder / "answers.toml").write_text('by = "A. Fitter"\nknown_weight = "1 kg"\n\n[units]\nA1 = 8\n')
-    words = ("commission", "full.toml", "--unattended", "--answers", "answers.toml", "--label-file", "label.txt",
-             "--no-other-ports", "--patience", "30", "--json")
+    full = (place.folder / "full.toml").read_text()
+    camera = SOURCE.search(full)
+    assert camera is not None
+    (place.folder / "answers.toml").write_text(SOURCE.sub(camera[0], ANSWERS.read_text()))
+    broker = re.search(r"^port = (\d+)", full, re.MULTILINE)
+    assert broker is not None
+    words = ("commission", "new.toml", "--unattended", "--answers", "answers.toml", "--label-file", "label.txt",
+             "--broker", f"127.0.0.1:{broker[1]}", "--data", "new", "--port", "full/pty/scale-1", "--port",
+             "full/pty/rs485", "--patience", "30", "--json")
     hands = Hands(shop)
     with subprocess.Popen(command(*words), cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, env=ENVIRONMENT) as process:
@@ -57,15 +62,15 @@ def test_from_an_invited_label_to_a_signed_report_in_the_cloud_and_no_warning_is
     skipped = [each["step"] for each in told["steps"] if each["state"] == "skipped"]
     assert skipped == ["door-1/alike"]
 
-    root = x509.load_pem_x509_certificate((place.folder / "ca" / "root.crt").read_bytes())
     folder = Path(told["folder"])
-    signed = json.loads((folder / "report.jws").read_text())
-    assert verify(signed, root) == ("shop-1", (folder / "report.json").read_bytes())
-    with contextlib.closing(sqlite3.connect(place.folder / "cloud.db")) as db:
-        pieces = db.execute("SELECT value FROM reading WHERE device = 'shop-1' AND name = ?", (NAME,)).fetchall()
-        sent = joined((value for value, in pieces), told["run"])
-    assert sent is not None
-    assert verify(json.loads(sent), root)[1] == (folder / "report.json").read_bytes()
+    for what in (str(folder / "report.jws"), "shop-1"):
+        judged = json.loads(place.run("cloud_ingest", "report", "verify", what, "--json"))
+        assert (judged["valid"], judged["device"], judged["run"]) == (True, "shop-1", told["run"])
+    shown = json.loads(place.run("cloud_ingest", "report", "show", "shop-1", "--json", "--html", "shown.html"))
+    reported = json.loads((folder / "report.json").read_text())
+    assert [each["step"] for each in shown["report"]["steps"]] == [each["step"] for each in reported["steps"]]
+    assert "everything works" in (place.folder / "shown.html").read_text()
     code = label_of(place, "shop-1").split(":")[2]
-    for file in [*folder.iterdir(), *(place.folder / "full").glob("documents*.json")]:
+    for file in [*folder.iterdir(), *(place.folder / "new").glob("documents*.json"),
+                 place.folder / "new.toml"]:
         assert code.encode() not in file.read_bytes(), f"the label's code is in {file.name}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -94,6 +95,52 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "edge", *(str(word) for word in words)]
 
 
+def looked_for(secrets: Iterable[str], outside: dict[str, bytes]) -> set[tuple[str, str]]:
+    return {(where, secret) for where, content in outside.items() for secret in secrets
+            if secret.encode() in content or json.dumps(secret)[1:-1].encode() in content}
+
+
+def unpacked(bundle: Path) -> dict[str, bytes]:
+    with tarfile.open(bundle) as archive:
+        return {info.name: file.read() for info in archive if (file := archive.extractfile(info)) is not None}
+
+
+def test_no_planted_secret_is_in_what_a_commissioning_says_keeps_and_sends(broker: Broker, tmp_path: Path) -> None:
+    """The label and the camera's password come in by files; the enrolment server holds its answer back meanwhile."""
+    code, print_ = "7TBD9K3M2QXW", "4F7HK9M2QXWTBD13RSVA"
+    with listener(broker) as heard, socket.create_server(("127.0.0.1", 0)) as server:
+        label = Label(DEVICE, code, print_, f"127.0.0.1:{server.getsockname()[1]}")
+        for name, content in (("label.txt", str(label)), (
+                "camera.txt", f"rtsp://gatekeeper:{CAMERA}@127.0.0.1:{free_port()}/shelf")):
+            (tmp_path / name).write_text(content)
+            (tmp_path / name).chmod(0o600)
+        with subprocess.Popen(
+                command("commission", "shop.toml", "--unattended", "--by", "A. Fitter", "--label-file", "label.txt",
+                        "--camera-file", "camera.txt", "--broker", f"{broker.host}:{broker.port}", "--data", "data",
+                        "--no-other-ports", "--patience", "1", "--skip", "drill", "--json"),
+                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            server.settimeout(40)
+            connection, _ = server.accept()
+            outside = {"arguments": arguments(process)}
+            connection.close()
+            outside["answer"], outside["said"] = process.communicate(timeout=40)
+        assert process.returncode == 1, outside
+        outside["messages"] = b"\n".join(heard)
+    bundled = subprocess.run(command("support-bundle", "shop.toml", "--out", "b.tar.gz", "--log", "label.txt"),
+                             cwd=tmp_path, capture_output=True, check=True, timeout=40)
+    outside |= {"bundling": bundled.stdout + bundled.stderr} | unpacked(tmp_path / "b.tar.gz")
+    outside |= {str(path): path.read_bytes() for path in (tmp_path / "data").rglob("*")
+                if path.is_file() and path.parent.name != "identity"}
+    assert sum(name.endswith(("report.html", "report.json", "documents.json")) for name in outside) >= 4
+    pending = json.loads((tmp_path / "data" / "identity" / "pending.json").read_text())
+    secrets = (CAMERA, quote(CAMERA, safe=""), "Q9z", "te:r", "gatekeeper", code, "7TBD-9K3M-2QXW", str(label),
+               *[line for line in pending["key"].splitlines() if not line.startswith("-")])
+    assert looked_for(secrets, outside) == set()
+    kept = (tmp_path / "shop.toml").read_text() + (tmp_path / "data" / "identity" / "pending.json").read_text()
+    assert "Q9z" in kept
+    assert code not in kept
+
+
 def test_no_planted_secret_leaves_the_box(broker: Broker, tmp_path: Path) -> None:
     data, shop, log = tmp_path / "data", tmp_path / "shop.toml", tmp_path / "agent.log"
     data.mkdir()
@@ -123,14 +170,8 @@ def test_no_planted_secret_leaves_the_box(broker: Broker, tmp_path: Path) -> Non
     scale.close()
     assert agent.returncode == 0
     outside |= {"log": log.read_bytes(), "messages": b"\n".join(heard)}
-    with tarfile.open(tmp_path / "b.tar.gz") as archive:
-        for info in archive:
-            content = archive.extractfile(info)
-            assert content is not None
-            outside[info.name] = content.read()
+    outside |= unpacked(tmp_path / "b.tar.gz")
     assert {"cornergrid/raw/scale-1.rec", "cornergrid/logs/2-older.log", "cornergrid/status.json"} <= set(outside)
-    found = {(where, secret) for where, content in outside.items() for secret in secrets
-             if secret.encode() in content or json.dumps(secret)[1:-1].encode() in content}
-    assert found == set()
+    assert looked_for(secrets, outside) == set()
     assert all(any(secret in path.read_text() for path in (shop, older, data / "identity" / "pending.json"))
                for secret in (CAMERA, BROKER, "9K3M-2QXW-7TBD", *secrets[9:]))
