@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from edge.clock import SystemClock
 
 settings.register_profile("cornergrid", deadline=None, max_examples=60)
 settings.load_profile("cornergrid")
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """What a command that ran in this process made of the log ends with its test."""
+    yield
+    structlog.reset_defaults()
 
 
 @dataclass(frozen=True, slots=True)

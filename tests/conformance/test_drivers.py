@@ -31,7 +31,7 @@ XY_MD02 = bytes.fromhex("01 04 04 01 31 02 22 2A CE")
 W1_SLAVE = b"72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n72 01 4b 46 7f ff 0e 10 57 t=23125"
 OTHERS = {
     "ds18b20": Case({}, {b"": W1_SLAVE}, W1_SLAVE),
-    "modbus": Case({"device": "xy-md02", "address": 1, "timeout_s": 0.1},
+    "modbus": Case({"device": "xy-md02", "address": 1, "timeout_s": 0.15},
                    {bytes.fromhex("01 04 00 01 00 02 20 0B"): XY_MD02}, XY_MD02),
 }
 pytestmark = pytest.mark.timeout(20)
@@ -41,7 +41,7 @@ def case_of(driver: str) -> Case:
     if driver in OTHERS:
         return OTHERS[driver]
     file = load(driver)
-    return Case(file.settings | {"timeout_s": 0.1}, file.exchange, file.reply)
+    return Case(file.settings | {"timeout_s": 0.15}, file.exchange, file.reply)
 
 
 @dataclass

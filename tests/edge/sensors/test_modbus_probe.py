@@ -45,7 +45,7 @@ def line(sim: Rs485Line) -> Iterator[Line]:
 
 
 def probed(line: Line, *addresses: int) -> list[Finding]:
-    return list(probe_line(line, addresses, PROFILES, SystemClock(), timeout_s=0.12))
+    return list(probe_line(line, addresses, PROFILES, SystemClock(), timeout_s=0.2))
 
 
 @pytest.mark.parametrize("device", sorted(IN_A_ROOM))
