@@ -5,7 +5,8 @@
     <folder>/README.md                                                    what the columns mean
 
 Each file takes its place whole, and a day without rows has none, so a reader at any time sees whole days. Only days
-of which the feed has changed since the last export are written: `.exported.json` says which state they are of.
+of which the feed has changed since the last export are written: `.exported.json` says which state they are of. What is
+learned anew with each release changes none: it would have every day written every time, and the README says so.
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ _ABOUT = """# Demand feed
     pandas.read_parquet("feed/window=1d/resolution=7")
     spark.read.parquet("feed")
     SELECT * FROM read_parquet('feed/**/*.parquet', hive_partitioning = true)    -- DuckDB
+
+A day's file keeps the estimates of the time it was written, as long as no facts come for that day: `demand_low` and
+`demand_high`, in the operator's feed also `demand`, `lost` and `silent`. Over HTTP every day is told by the newest
+estimates. To have that here, delete `feed/.exported.json` and export again: every day is then written anew.
 
 | column | meaning |
 |---|---|

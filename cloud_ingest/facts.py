@@ -15,6 +15,7 @@ SQLite is read through Arrow batches, so that nothing has to be downloaded and n
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -94,7 +95,12 @@ Day = Callable[[duckdb.DuckDBPyConnection, sqlite3.Connection, Span, "Known | No
 
 @contextlib.contextmanager
 def reading(db: Path) -> Iterator[sqlite3.Connection]:
-    """The ingest's database, read-only, in one consistent state; StoreError where it is missing or is none."""
+    """The ingest's database, read-only, in one consistent state.
+
+    StoreError where it is missing or is none, and where this user may not read it, or not write beside it while nobody
+    has it open: its log (WAL) needs files there. To read it as immutable would do without, and could mix two states
+    of it once an ingest starts.
+    """
     if not db.exists():
         raise StoreError(str(db), "there is no such database", "name the file of `cornergrid-cloud run --db`")
     try:
@@ -108,7 +114,18 @@ def reading(db: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             yield connection
     except sqlite3.Error as error:
-        raise StoreError(str(db), f"cannot be read: {error}", "name the file of `cornergrid-cloud run --db`") from error
+        raise _unreadable(db, error) from error
+
+
+def _unreadable(db: Path, error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_READONLY:
+        return StoreError(str(db), "cannot be read while no `cornergrid-cloud run` has it open: SQLite then makes "
+                          f"files beside it, and this user may not write in {db.resolve().parent}",
+                          "ask as the user of `cornergrid-cloud run`, or read a copy in a folder of your own")
+    if code == sqlite3.SQLITE_CANTOPEN and not os.access(db, os.R_OK, effective_ids=True):
+        return StoreError(str(db), "cannot be read: Permission denied", "ask as the user of `cornergrid-cloud run`")
+    return StoreError(str(db), f"cannot be read: {error}", "name the file of `cornergrid-cloud run --db`")
 
 
 @contextlib.contextmanager

@@ -64,7 +64,6 @@ class _Plan:
     """A query as far as the database is needed to understand it; None: no restriction."""
 
     skus: list[str] | None
-    cells: list[int] | None
     since: int
     until: int
 
@@ -107,6 +106,18 @@ def revision(db: Path, scope: Scope) -> int:
         return int(source.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()[0])
 
 
+def stamp(query: Query) -> str:
+    """What changes whenever the answer may, beside `revision`: names and categories, and what the estimates learned."""
+    if query.scope == "operator":  # a change of the catalogue or the registry is a revision
+        learned = query.db.with_name(f"{query.db.name}.model.npz")
+        return str(learned.stat().st_mtime_ns if learned.exists() else 0)
+    with reading(query.db) as source:
+        renamed = source.execute("SELECT old, sku FROM renamed ORDER BY old").fetchall()
+        of_it = [] if query.category is None else source.execute(
+            "SELECT id FROM sku WHERE category = ? ORDER BY id", (query.category,)).fetchall()
+    return repr((renamed, of_it))
+
+
 def latest_window(db: Path, now: float, window_s: int = WINDOW_S) -> int | None:
     """The start of the newest window that has facts; None before the first.
 
@@ -145,11 +156,11 @@ def _found(query: Query, after: tuple[int, str, str] | None) -> Iterator[pa.Tabl
         plan = _plan(query, source)
         if after is not None:
             plan = replace(plan, until=min(plan.until, after[0] + query.window_s))
-        if plan.skus == [] or plan.cells == []:
+        if plan.skus == []:
             return
         if query.scope == "public":
             yield from published.tables(query.db, state_of(query.db), query.resolution, query.window_s, plan.skus,
-                                        plan.cells, plan.since, plan.until)
+                                        plan.since, plan.until, query.area)
         else:
             yield from _everything(query, plan, source)
 
@@ -163,19 +174,24 @@ def _plan(query: Query, source: sqlite3.Connection) -> _Plan:
             raise ConfigError("feed", (Problem("category", f"{query.category!r} has no SKU in the catalogue",
                                                "see `cornergrid-cloud catalogue list`"),))
         skus = of_it if skus is None else [sku for sku in skus if sku in of_it]
-    cells = None
-    if query.area != EVERYWHERE:
-        every = source.execute(f"SELECT DISTINCT r{query.resolution} FROM place ORDER BY 1")  # noqa: S608  # checked
-        cells = within(query.area, [int(cell, 16) for (cell,) in every], query.resolution)
     since = -EVER if query.since is None else int(query.since // query.window_s) * query.window_s
     until = EVER if query.until is None else -int(-query.until // query.window_s) * query.window_s
-    return _Plan(skus, cells, since, until)
+    return _Plan(skus, since, until)
+
+
+def _cells(query: Query, source: sqlite3.Connection) -> list[int] | None:
+    """The cells of the area that have, or had, a shop."""
+    if query.area == EVERYWHERE:
+        return None
+    every = source.execute(f"SELECT DISTINCT r{query.resolution} FROM place ORDER BY 1")  # noqa: S608  # checked
+    return within(query.area, [int(cell, 16) for (cell,) in every], query.resolution)
 
 
 def _everything(query: Query, plan: _Plan, source: sqlite3.Connection) -> Iterator[pa.Table]:
     step = max(query.window_s, DAY_S // query.window_s * query.window_s)
     oldest, newest = source.execute("SELECT (SELECT min(window) FROM flow), (SELECT max(window) FROM flow)").fetchone()
-    if oldest is None:
+    cells = _cells(query, source)
+    if oldest is None or cells == []:
         return
     first, last = max(oldest, plan.since) // step, (min(newest + WINDOW_S, plan.until) - 1) // step
     for number in range(last, first - 1, -1):
@@ -186,7 +202,7 @@ def _everything(query: Query, plan: _Plan, source: sqlite3.Connection) -> Iterat
                 load_flow(duck, source, Span(begin, end, query.window_s), kept.day)
                 if query.store is not None:
                     duck.execute("DELETE FROM place WHERE store != ?", [query.store])
-                yield combine(duck, query.resolution, query.window_s, plan.skus, plan.cells, parameters_of(query.db))
+                yield combine(duck, query.resolution, query.window_s, plan.skus, cells, parameters_of(query.db))
 
 
 def _behind(table: pa.Table, after: tuple[int, str, str]) -> pa.Array:
@@ -215,16 +231,16 @@ def _digest(query: Query) -> str:
     return hashlib.sha256(repr(replace(query, after=None, limit=None)).encode()).hexdigest()[:16]
 
 
-def parse_window(text: str) -> int:
-    """Seconds from `15m`, `2h` or `1d`; ConfigError for anything else."""
+def parse_window(text: str, key: str = "window") -> int:
+    """Seconds from `15m`, `2h` or `1d`; ConfigError under `key` for anything else."""
     match = re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
     if match is None:
-        raise ConfigError("feed", (Problem("window", f"{text!r} is no duration", "use 15m, 30m, 1h or 1d"),))
+        raise ConfigError("feed", (Problem(key, f"{text!r} is no duration", "use 15m, 30m, 1h or 1d"),))
     return int(match[1]) * {"m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
-def parse_time(text: str | None) -> float | None:
-    """Unix seconds from Unix seconds or an ISO 8601 time (UTC where it names no zone); ConfigError otherwise."""
+def parse_time(text: str | None, key: str = "since") -> float | None:
+    """Unix seconds from Unix seconds or an ISO 8601 time (UTC where it names no zone); ConfigError under `key` else."""
     if text is None:
         return None
     try:
@@ -233,7 +249,7 @@ def parse_time(text: str | None) -> float | None:
         when = datetime.fromisoformat(text)
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError) as error:
-        raise ConfigError("feed", (Problem("since", f"{text!r} is no time",
+        raise ConfigError("feed", (Problem(key, f"{text!r} is no time",
                                            "use 2026-03-02T08:00 (UTC) or Unix seconds"),)) from error
 
 

@@ -73,8 +73,8 @@ def _show(  # noqa: PLR0913, PLR0917  # one argument for each option
     if form in BINARY and out is None and sys.stdout.isatty():
         raise _bad("format", f"{form} is not for a terminal", f"add --out feed.{form}, or send it into a pipe")
     asked = feed.Query(db, scope, resolution, feed.parse_window(window), parse_area(cell, bbox, _polygon(polygon)),
-                       tuple(sku) if sku else None, category, feed.parse_time(since), feed.parse_time(until), store,
-                       None, limit)
+                       tuple(sku) if sku else None, category, feed.parse_time(since),
+                       feed.parse_time(until, "until"), store, None, limit)
     pieces = encode(feed.whole(feed.tables(asked)), form)
     if form == "table":
         err.print(f"{scope} feed", style="dim")
@@ -131,7 +131,7 @@ def _publish(
     from cloud_ingest.release import release  # noqa: PLC0415
 
     with progress("publishing") as tick, _writing("db", f"beside {db}"):
-        done = release(db, SystemClock().now(), feed.parse_window(grace), tick)
+        done = release(db, SystemClock().now(), feed.parse_window(grace, "grace"), tick)
     if as_json:
         typer.echo(msgspec.json.encode(asdict(done)).decode())
     elif done.rows:
@@ -164,7 +164,9 @@ def _export(
     from cloud_ingest.export import NAMES, export  # noqa: PLC0415
     from cloud_ingest.release import release  # noqa: PLC0415
 
-    pause = None if every is None else feed.parse_window(every)
+    pause = None if every is None else feed.parse_window(every, "every")
+    if pause == 0:
+        raise _bad("every", f"{every!r} would never pause", "use 15m, 30m, 1h or 1d")
     asked = feed.Query(db, scope, since=feed.parse_time(since))
     lengths = tuple(feed.parse_window(each) for each in window or NAMES.values())
     stop = _stopped() if every else None

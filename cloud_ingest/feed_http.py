@@ -84,7 +84,7 @@ class Filters:
         return feed.Query(
             db, asking.allowed(self.scope), self.resolution, feed.parse_window(self.window),
             parse_area(self.cell, self.bbox, self.polygon), tuple(self.sku) if self.sku else None, self.category,
-            feed.parse_time(self.since), feed.parse_time(self.until), self.store, self.after, self.limit)
+            feed.parse_time(self.since), feed.parse_time(self.until, "until"), self.store, self.after, self.limit)
 
 
 def routes(served: Served) -> APIRouter:
@@ -125,9 +125,7 @@ def routes(served: Served) -> APIRouter:
 
 def _answer(asked: feed.Query, form: Format, request: Request, known: str | None) -> Response:
     revision = feed.revision(asked.db, asked.scope)
-    learned = asked.db.with_name(f"{asked.db.name}.model.npz")  # moves the operator's rows without a revision
-    stamp = learned.stat().st_mtime_ns if asked.scope == "operator" and learned.exists() else 0
-    tag = hashlib.sha256(f"{revision} {stamp} {request.url.query} {asked.scope}".encode()).hexdigest()[:20]
+    tag = hashlib.sha256(f"{revision} {feed.stamp(asked)} {request.url.query} {asked.scope}".encode()).hexdigest()[:20]
     headers = {"ETag": f'"{tag}"', "Cornergrid-Scope": asked.scope, "Cornergrid-Revision": str(revision)}
     if known is not None and f'"{tag}"' in known:
         return Response(status_code=304, headers=headers)

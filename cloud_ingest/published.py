@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
+from cloud_ingest.area import EVERYWHERE, Area, within
 from cloud_ingest.cells import complete
 from cloud_ingest.cuts import DAY_S
 from cloud_ingest.estimate.parameters import read_parameters
@@ -45,8 +46,15 @@ FROM longer ORDER BY start DESC, cell, sku
 """  # noqa: S608  # constants
 
 
-def tables(db: Path, state: State, resolution: int, window_s: int, skus: list[str] | None, cells: list[int] | None,
-           since: int, until: int) -> Iterator[pa.Table]:
+# Not from the registry, which may move a shop: what was published of its old place stays, and of a new one nothing is.
+_CELLS = """
+SELECT DISTINCT id FROM read_parquet($files, hive_partitioning = false)
+WHERE window_s = $base AND resolution = $resolution ORDER BY id
+"""
+
+
+def tables(db: Path, state: State, resolution: int, window_s: int, skus: list[str] | None, since: int,
+           until: int, area: Area = EVERYWHERE) -> Iterator[pa.Table]:
     """Tables of the feed's SCHEMA, newest first, of whole windows within `since` .. `until` (Unix seconds)."""
     step = max(window_s, DAY_S // window_s * window_s)
     base = max(length for length in LENGTHS if window_s % length == 0)
@@ -62,9 +70,13 @@ def tables(db: Path, state: State, resolution: int, window_s: int, skus: list[st
                  for file in files_of(db, "rows", date, state)]
         if not files or begin >= end:
             continue
-        given = {"files": files, "base": base, "window": window_s, "resolution": resolution, "sku": skus,
-                 "cells": cells, "since": begin, "until": end}
+        of_it = {"files": files, "base": base, "resolution": resolution}
         with engine() as duck:
+            cells = None if area == EVERYWHERE else within(
+                area, [cell for (cell,) in duck.execute(_CELLS, of_it).fetchall()], resolution)
+            if cells == []:
+                continue
+            given = of_it | {"window": window_s, "sku": skus, "cells": cells, "since": begin, "until": end}
             duck.execute("CREATE TABLE renamed (old VARCHAR, sku VARCHAR)")
             if renamed:
                 duck.executemany("INSERT INTO renamed VALUES (?, ?)", renamed)

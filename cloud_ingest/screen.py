@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cloud_ingest.plain import plain
-from cloud_ingest.refusals import fix_of
+from cloud_ingest.refusals import OVER_HTTP, fix_of
 from cloud_ingest.watch import DeviceRow, Fleet, LossRow, Telemetry
 
 CENTURY_S = 3.16e9
@@ -54,8 +54,8 @@ def size(count: int) -> str:
 
 def render(fleet: Fleet, now: float | None = None) -> Group:
     """The fleet as tables; `now` (Unix seconds) lets today's times go without their date."""
-    tables = [_devices(fleet, now), _outboxes(fleet, now), _refused(fleet), _refusals(fleet, now), _losses(fleet, now),
-              _values(fleet, now)]
+    tables = [_devices(fleet, now), _outboxes(fleet, now), _refused(fleet), _refusals(fleet, now),
+              _over_http(fleet, now), _losses(fleet, now), _values(fleet, now)]
     return Group(*(table for table in tables if table.row_count or table is tables[0] or table is tables[-1]))
 
 
@@ -114,6 +114,14 @@ def _refusals(fleet: Fleet, now: float | None) -> Table:
     return table
 
 
+def _over_http(fleet: Fleet, now: float | None) -> Table:
+    table = Table("kind", "whose", "from", "times", "last", "meaning", title="refused over HTTP, the newest")
+    for row in fleet.http_refusals:
+        table.add_row(row.kind, row.subject, row.source, str(row.n), clock_time(row.last, now),
+                      OVER_HTTP.get(row.kind, ""))
+    return table
+
+
 def _losses(fleet: Fleet, now: float | None) -> Table:
     table = Table("device", "told at", "records", "what", "from - to", "why", title="losses, the newest")
     for loss in fleet.losses:
@@ -153,9 +161,19 @@ def changes(before: Fleet | None, after: Fleet) -> Iterator[str]:
         if more > 0:
             yield plain(f"{clock_time(told.last_t)} {told.device} refused {told.kind} {more} times, {told.n} in all: "
                         f"{told.detail}")
+    yield from _over_http_since(before, after)
     for each in after.telemetry:
         if known.get((each.device, each.name)) != each.t:
             yield _value_line(each)
+
+
+def _over_http_since(before: Fleet | None, after: Fleet) -> Iterator[str]:
+    counted = {(row.kind, row.subject, row.source): row.n for row in before.http_refusals} if before else {}
+    for row in reversed(after.http_refusals):
+        more = row.n - counted.get((row.kind, row.subject, row.source), 0)
+        if more > 0:
+            yield (f"{clock_time(row.last)} HTTP refused {row.kind} of {row.subject} from {row.source} {more} times, "
+                   f"{row.n} in all")
 
 
 def _value_line(each: Telemetry) -> str:

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from cloud_ingest.consoles import err, out
+from cloud_ingest.refusals import OVER_HTTP
 from edge.clock import SystemClock
 
 DAY_S = 86_400
@@ -20,20 +21,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, like pla
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 ADMIN = "admin includes operate and feed; nothing can be changed over HTTP yet, so that no route asks for more than " \
         "operate"
-WHAT = {
-    "no_token": "asked without a token", "wrong_token": "an old or mistyped token, or someone guessing",
-    "too_many_guesses": "more wrong tokens than an address may try", "revoked_token": "still in use somewhere",
-    "expired_token": "still in use somewhere: make another", "ended_session": "a login that is over",
-    "other_scope": "asked for more than the token's scope or the server gives",
-    "token_in_address": "a token in an address stays in logs: revoke it",
-    "foreign_host": "a name that is not this machine (DNS rebinding)", "forwarded": "came through a proxy",
-    "past_proxy": "came past the proxy, without TLS",
-    "foreign_form": "a login form of another site", "too_long": "address or headers too long",
-    "too_large": "body too large", "malformed": "no HTTP", "too_fast": "more requests a second than one token may make",
-    "too_many_together": "more requests or streams at once than one token may have",
-    "too_many_connections": "more connections than one address, or all, may have",
-    "slow_sender": "cut: sent its request too slowly", "slow_reader": "cut: did not take what it asked for",
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -96,7 +83,8 @@ def _list(db: Database = Path("cloud.db"), as_json: AsJson = False) -> None:
     if refused:
         lines = Table("what", "whose", "from", "times", "last (UTC)", "meaning", title="refused in the last day")
         for line in refused[:40]:
-            lines.add_row(line.kind, line.subject, line.source, str(line.n), _time(line.last), WHAT.get(line.kind, ""))
+            lines.add_row(line.kind, line.subject, line.source, str(line.n), _time(line.last),
+                          OVER_HTTP.get(line.kind, ""))
         out.print(lines)
 
 

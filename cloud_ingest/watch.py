@@ -11,10 +11,14 @@ import msgspec
 from msgspec import UNSET
 
 from cloud_ingest.facts import reading
+from cloud_ingest.tokens import Refused
 from edge.wire import LOSS, OutboxState, State
 
-LOSSES = 20
+LOSSES, LOSSES_EACH = 200, 10
+"""Newest losses that are shown, of all devices and of one: one that loses thousands leaves room for the others."""
 REFUSALS = 200
+STRANGERS_EACH = 10
+"""Newest sources of one kind and name that are shown of what the HTTP side refused: strangers have many addresses."""
 NAMES_EACH = 200
 """Newest values of one device that are shown: one that names thousands does not push the others off the screen."""
 
@@ -98,13 +102,17 @@ class Telemetry:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Everything on the operator's screen; of losses and refusals the newest, of each device NAMES_EACH values."""
+    """Everything on the operator's screen: of losses, refusals and values the newest, of each device so many.
+
+    `refusals` are the ingest's, `http_refusals` those of the HTTP side.
+    """
 
     devices: tuple[DeviceRow, ...]
     losses: tuple[LossRow, ...]
     telemetry: tuple[Telemetry, ...]
     quarantined: int
     refusals: tuple[RefusalRow, ...] = ()
+    http_refusals: tuple[Refused, ...] = ()
 
 
 def read_fleet(db: Path) -> Fleet:
@@ -113,14 +121,31 @@ def read_fleet(db: Path) -> Fleet:
         connection.row_factory = sqlite3.Row
         devices = tuple(_device(row) for row in connection.execute(_DEVICES))
         connection.row_factory = None
-        losses = tuple(LossRow(*row) for row in connection.execute(
-            "SELECT device, t, what, n, t0, t1, why FROM loss ORDER BY t DESC, st, seq DESC LIMIT ?", (LOSSES,)))
+        losses = tuple(LossRow(*row) for row in connection.execute(_LOSSES, (LOSSES_EACH, LOSSES)))
         telemetry = tuple(Telemetry(*row) for row in connection.execute(_TELEMETRY, (LOSS, NAMES_EACH)))
         quarantined = connection.execute("SELECT coalesce(sum(count), 0) FROM quarantine").fetchone()[0]
         refusals = tuple(RefusalRow(*row) for row in connection.execute(
             "SELECT device, kind, n, first_t, last_t, detail FROM ingest_refusal ORDER BY last_t DESC, device, kind "
             "LIMIT ?", (REFUSALS,)))
-    return Fleet(devices, losses, telemetry, quarantined, refusals)
+        over_http = tuple(Refused(*row) for row in connection.execute(_OVER_HTTP, (STRANGERS_EACH, REFUSALS)))
+    return Fleet(devices, losses, telemetry, quarantined, refusals, over_http)
+
+
+# From a device's newest streams with losses, the newest of each by its key: nothing sorts all that a device ever lost.
+_LOSSES = """
+WITH told AS (SELECT st FROM (
+    SELECT st, row_number() OVER (PARTITION BY device ORDER BY last_t DESC, rowid DESC) AS place
+    FROM stream WHERE losses > 0) WHERE place <= ?1),
+few AS (SELECT loss.*, row_number() OVER (PARTITION BY device ORDER BY t DESC, loss.st, seq DESC) AS place
+    FROM told JOIN loss ON loss.st = told.st AND seq IN (
+        SELECT seq FROM loss AS newest WHERE newest.st = told.st ORDER BY seq DESC LIMIT ?1))
+SELECT device, t, what, n, t0, t1, why FROM few WHERE place <= ?1 ORDER BY t DESC, st, seq DESC LIMIT ?2
+"""
+_OVER_HTTP = """
+SELECT kind, subject, source, n, first_t, last_t FROM (
+    SELECT *, row_number() OVER (PARTITION BY kind, subject ORDER BY last_t DESC, n DESC, source) AS place
+    FROM http_refusal) WHERE place <= ? ORDER BY last_t DESC, n DESC, kind, subject, source LIMIT ?
+"""
 
 
 _TELEMETRY = """

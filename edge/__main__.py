@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from edge.stopping import STOP  # the first: nothing that loads slowly may come before
+
+# isort: split
 import json
 import logging
-import signal
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,9 +22,10 @@ from edge.box.levels import machine_lines
 from edge.box.owner import hand_over
 from edge.clock import Clock, HonestClock, ShopClock, SystemClock
 from edge.consoles import err, out
-from edge.errors import CornergridError
+from edge.errors import CornergridError, system_told
 from edge.trusted import CAMERA, ask_login, camera_given
 
+log = structlog.get_logger(__name__)
 EXIT_BAD_INPUT = 2
 EXIT_FAILED = 1
 Where = Annotated[Path, typer.Argument(help="The device profile, TOML.")]
@@ -122,10 +124,10 @@ def run(
 
     profile = profiles.load_profile(path)
     _log(pretty=sys.stderr.isatty())
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    Agent(profile, _clock(sim_clock)).run(stop)
+    if STOP.is_set():
+        log.info("stopped", device=profile.device.id)
+        return
+    Agent(profile, _clock(sim_clock)).run(STOP)
 
 
 @app.command()
@@ -235,7 +237,7 @@ def main() -> None:
         err.print(str(error), style="red", markup=False)
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
-        err.print(f"{error.filename}: {error.strerror}", style="red", markup=False)
+        err.print(system_told(error), style="red", markup=False)
         sys.exit(EXIT_BAD_INPUT)
 
 

@@ -1,15 +1,17 @@
-"""What stands behind a port, for a person to choose from: scales, Modbus devices, and the profile's lines for each."""
+"""What is plugged in, for a person to choose from: scales, Modbus devices, 1-wire thermometers, and a profile's lines.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from edge.clock import Clock
 from edge.errors import SensorError
-from edge.sensors import DRIVERS
+from edge.sensors import DRIVERS, ds18b20
 from edge.sensors.modbus_line import Line
 from edge.sensors.modbus_probe import Finding, load_all, probe_line, serials
 from edge.sensors.modbus_profile import DeviceProfile
@@ -80,8 +82,12 @@ def look_behind(place: Place, addresses: tuple[int, ...], clock: Clock, step: Ca
                 modbus_first: bool = False) -> Find:
     """What answers behind a port, in bounded time: a scale, or the devices of a Modbus line; or why nothing does.
 
+    A 1-wire thermometer's folder is read once.
     `modbus_first` saves half a minute where a profile says that the port is such a line.
     """
+    if ds18b20.is_thermometer(place.name):
+        return Find(place, (_thermometer(place.name, clock),))
+
     def scales() -> tuple[Choice, ...]:
         return tuple(_scale(each) for each in probe_scales(place.name, SCALES, clock, step))
 
@@ -93,6 +99,24 @@ def look_behind(place: Place, addresses: tuple[int, ...], clock: Clock, step: Ca
     except SensorError as error:
         return Find(place, (), REASONS.get(error.reason, str(error)))
     return Find(place, choices, "" if choices else NOTHING)
+
+
+def thermometers(folder: Path) -> list[Place]:
+    """The 1-wire thermometers that the kernel lists in a folder; it keeps each for a while after it is gone."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [Place(str(each), str(each)) for each in found if ds18b20.is_thermometer(str(each))]
+
+
+def _thermometer(port: str, clock: Clock) -> Choice:
+    settings = ds18b20.Settings(name="probe", driver="ds18b20", port=port)
+    sure = "right checksum"
+    try:
+        (reading,) = ds18b20.open_driver(settings, clock).read()
+        says = f"{reading.value} Cel"
+    except SensorError as error:
+        says, sure = str(error), "the kernel's word"
+    return Choice(port, "thermometer", "DS18B20 thermometer, 1-wire", says, sure, "",
+                  {"driver": settings.driver, "port": port})
 
 
 def _modbus_line(port: str, addresses: tuple[int, ...], clock: Clock, step: Callable[[str], None]) -> Iterator[Choice]:

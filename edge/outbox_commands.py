@@ -16,6 +16,7 @@ from rich.table import Table
 
 from edge import profile as profiles
 from edge import wire
+from edge.box.owner import for_the_agent
 from edge.clock import SystemClock
 from edge.consoles import err, out
 from edge.errors import StoreError, WireError
@@ -206,7 +207,8 @@ def repair(path: Where) -> None:
     if before.sound:
         out.print(f"nothing to repair: {before.records} records, all sound")
         return
-    aside = salvage(outbox)
+    with for_the_agent(outbox.parent):
+        aside = salvage(outbox)
     seen = looks.look(outbox)
     out.print(f"{seen.tally.records} records saved, {seen.tally.lost} lost so far; the damaged file is now {aside}")
 

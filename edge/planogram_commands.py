@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.table import Table
 
 from edge import profile as profiles
-from edge.clock import SystemClock
+from edge.box.owner import for_the_agent
+from edge.clock import Clock, SystemClock
 from edge.consoles import err, out
+
+if TYPE_CHECKING:
+    from edge.vision.detector import Image
 
 EXIT_NOTHING, EXIT_BAD_INPUT = 1, 2
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
@@ -80,7 +84,6 @@ def keep(
     Example: `cornergrid-edge planogram keep /etc/cornergrid/shop.toml`
     """
     from edge.commission import keep_baseline, regions_of  # noqa: PLC0415  # loads the vision libraries
-    from edge.vision.camera import load_picture, open_camera  # noqa: PLC0415
     from edge.vision.quality import assess  # noqa: PLC0415
 
     profile, clock = profiles.load_profile(path), SystemClock()
@@ -92,22 +95,29 @@ def keep(
         _give_up("--photo needs --camera: whose picture is it?")
     kept = []
     for each in cameras:
-        if photo is not None:
-            picture = load_picture(photo)
-        else:
-            source = open_camera(each.source, clock)
-            try:
-                picture = source.read().image
-            finally:
-                source.close()
+        picture = _picture(photo, each.source, clock)
         if not (quality := assess(picture)).ok:
             _give_up(f"{each.name}: the picture is {quality.reason} ({quality.detail})")
-        file = keep_baseline(profile.device.data, each.name, picture, regions_of(each.name, profile), clock.now())
+        with for_the_agent(profile.device.data):
+            file = keep_baseline(profile.device.data, each.name, picture, regions_of(each.name, profile), clock.now())
         kept.append({"camera": each.name, "file": str(file), "width": picture.shape[1], "height": picture.shape[0]})
         if not as_json:
             out.print(f"{each.name}: kept {file}, {picture.shape[1]}x{picture.shape[0]}")
     if as_json:
         typer.echo(json.dumps({"device": profile.device.id, "kept": kept}))
+
+
+def _picture(photo: Path | None, source: str, clock: Clock) -> Image:
+    """The given picture, or else the camera's next."""
+    from edge.vision.camera import load_picture, open_camera  # noqa: PLC0415
+
+    if photo is not None:
+        return load_picture(photo)
+    camera = open_camera(source, clock)
+    try:
+        return camera.read().image
+    finally:
+        camera.close()
 
 
 def slot_block(row: dict[str, object], sku: str = "", product: str = "") -> str:

@@ -11,8 +11,9 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -54,6 +55,9 @@ Weight = Annotated[Decimal, BeforeValidator(to_kilograms), Field(ge=0, json_sche
 NAME = r"^[a-z0-9][a-z0-9-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Region = tuple[Share, Share, Share, Share]
+MOST_SHARED = 0.5
+"""Regions of two slots overlap a little where a camera looks from the side; above this they are one place."""
 
 
 class _Part(BaseModel):
@@ -144,7 +148,7 @@ class Slot(_Part):
     item_weight: Weight | None = None
     tare: Weight = Decimal(0)
     camera: Name | None = None
-    region: tuple[Share, Share, Share, Share] | None = Field(
+    region: Region | None = Field(
         None, description="x0, y0, x1, y1 as shares of the picture's width and height")
     depth: int = Field(1, ge=1, le=50, description="units behind each facing, itself included")
 
@@ -287,6 +291,7 @@ def _contradictions(profile: Profile) -> Iterator[Problem]:
             on_pan[slot.scale] = slot.name
         if slot.camera:
             yield from _in_picture(key, slot, cameras)
+    yield from _in_one_place(profile.slots)
 
 
 def _repeated(key: str, names: list[str]) -> Iterator[Problem]:
@@ -312,3 +317,19 @@ def _in_picture(key: str, slot: Slot, cameras: set[str]) -> Iterator[Problem]:
                       "[x0, y0, x1, y1], each from 0 to 1")
     elif slot.region[0] >= slot.region[2] or slot.region[1] >= slot.region[3]:
         yield Problem(f"{key}.region", "is empty or turned over", "[x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+
+
+def _in_one_place(slots: Sequence[Slot]) -> Iterator[Problem]:
+    seen = [(i, slot, slot.region) for i, slot in enumerate(slots) if slot.camera and slot.region]
+    for (_, first, there), (i, second, here) in combinations(seen, 2):
+        if first.camera == second.camera and _shared(there, here) > MOST_SHARED:
+            yield Problem(f"slots[{i}].region", f"slots {first.name} and {second.name} have more than half of the "
+                          "smaller region in common, so both would count the same goods",
+                          f"draw them side by side, as {first.camera} sees them")
+
+
+def _shared(a: Region, b: Region) -> float:
+    """Which part of the smaller region lies in the other, 0..1; 0 where one is empty or turned over."""
+    smaller = min((x1 - x0) * (y1 - y0) if x0 < x1 and y0 < y1 else 0.0 for x0, y0, x1, y1 in (a, b))
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return wide * high / smaller if smaller > 0 and wide > 0 and high > 0 else 0.0

@@ -23,11 +23,12 @@ from edge import profile as profiles
 from edge.clock import Clock, SystemClock
 from edge.consoles import err
 from edge.errors import ConfigError, Problem, SensorError
-from edge.finds import Find, Place, look_behind, toml_of
+from edge.finds import Find, Place, look_behind, thermometers, toml_of
 from edge.profile import CameraSettings, Profile
 from edge.readings import OK, Reading
 from edge.sensors import AnySettings, open_driver
 from edge.sensors.driver import tapped
+from edge.sensors.ds18b20 import DEVICES
 from edge.sensors.ports import found_ports
 from edge.sensors.recording import Recorder
 from edge.sensors.sampler import Readable
@@ -53,6 +54,7 @@ def probe(
     ports: Annotated[list[str] | None, typer.Argument(help="Ports to look behind; all that there are where none is "
                                                           "named.")] = None,
     addresses: Annotated[str, typer.Option(help="Modbus addresses to ask: 1-16, or 1,2,10.")] = "1-8",
+    one_wire: Annotated[Path, typer.Option(help="Where the kernel lists 1-wire thermometers.")] = DEVICES,
     as_json: AsJson = False,
 ) -> None:
     """Find out what is plugged in: every port by its stable name, and what answers there, with the lines to paste.
@@ -63,7 +65,8 @@ def probe(
     Example: `cornergrid-edge probe /dev/ttyUSB0 --addresses 1-4`
     """
     places = [Place(str(Path(port).absolute()), port) for port in ports] if ports else [
-        Place(port.name, port.device, port.description, port.note) for port in found_ports()]
+        *(Place(port.name, port.device, port.description, port.note) for port in found_ports()),
+        *thermometers(one_wire)]
     asked = _addresses(addresses)
     with _progress() as told, ThreadPoolExecutor(max_workers=max(1, len(places))) as pool:
         looks = [pool.submit(look_behind, place, asked, SystemClock(), told(place.name)) for place in places]
@@ -98,7 +101,7 @@ def _progress() -> Iterator[Callable[[str], Callable[[str], None]]]:
 
 def _show(finds: list[Find]) -> None:
     if not finds:
-        out.print("no serial port is there: plug an adapter in, or name one")
+        out.print("no serial port and no 1-wire thermometer is there: plug an adapter in, or name a port")
     table = Table("port", "found", "says", "how sure", title="What is plugged in", title_justify="left")
     for find in finds:
         about = find.place.name + (f"\n({find.place.description})" if find.place.description else "")

@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 
 from edge import profile as profiles
+from edge.box.owner import for_the_agent
 from edge.clock import SystemClock
 from edge.consoles import err, out
 from edge.drill.cases import CASES, Case
@@ -60,13 +61,16 @@ def drill(
     Example: `cornergrid-edge drill /etc/cornergrid/shop.toml`
     """
     cases = _chosen(only)
-    folder = profiles.load_profile(path).device.data / "drill"
+    data = profiles.load_profile(path).device.data
+    folder = data / "drill"
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the table is what counts here
     outcomes: list[Outcome] = []
-    for outcome in run(folder, cases, seed):
-        outcomes.append(outcome)
-        if not as_json:
-            err.print(f"{'ok  ' if outcome.ok else 'FAIL'} {outcome.case}: {outcome.note} ({outcome.seconds:.1f} s)")
+    with for_the_agent(data):
+        for outcome in run(folder, cases, seed):
+            outcomes.append(outcome)
+            if not as_json:
+                mark = "ok  " if outcome.ok else "FAIL"
+                err.print(f"{mark} {outcome.case}: {outcome.note} ({outcome.seconds:.1f} s)")
     ok = len(outcomes) == len(cases) and all(outcome.ok for outcome in outcomes)
     if as_json:
         typer.echo(json.dumps({"ok": ok, "cases": [asdict(outcome) for outcome in outcomes]}))

@@ -38,9 +38,16 @@ UNCONVERTED = 0x0C
 AGREES = Decimal(5)
 """85 degrees count where the reading before was so near."""
 LONGEST = 256
+DEVICES = Path("/sys/bus/w1/devices")
+"""Where the kernel lists what is on the bus."""
 _SCRATCHPAD = r"((?:[0-9a-f]{2} ){9})"
 _SHAPE = re.compile(rf"{_SCRATCHPAD}: crc=([0-9a-f]{{2}}) (YES|NO)\n{_SCRATCHPAD}t=(-?\d{{1,6}})\n?")
 _WHERE = re.compile(r"28-[0-9a-f]{12}")
+
+
+def is_thermometer(port: str) -> bool:
+    """Whether that is the name of a thermometer's folder."""
+    return _WHERE.fullmatch(Path(port).name) is not None
 
 
 class Settings(SensorSettings):
@@ -54,7 +61,7 @@ class Settings(SensorSettings):
     @field_validator("port")
     @classmethod
     def _is_a_thermometer(cls, port: str) -> str:
-        if not port.startswith(SCHEME) and not _WHERE.fullmatch(Path(port).name):
+        if not port.startswith(SCHEME) and not is_thermometer(port):
             raise ValueError(f"{port!r} is no thermometer's folder: `ls -d /sys/bus/w1/devices/28-*` shows them")
         return port
 

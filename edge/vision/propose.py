@@ -71,7 +71,18 @@ def propose(image: Image, found: Detections, rule: ProposeRule = RULE) -> tuple[
             name = f"{_letters(letter)}{place + 1}"
             proposals.append(Proposal(_region(name, slot, before, after, image.shape), facings_of(slot),
                                       tuple((a, b, c, d) for a, b, c, d in slot.tolist())))
-    return tuple(proposals)
+    return _apart(proposals)
+
+
+def _apart(proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
+    """Those whose place is their own; of two that are mostly one place, the fuller: both would count the same goods."""
+    kept: list[int] = []
+    places = [np.array([each.region.x0, each.region.y0, each.region.x1, each.region.y1]) for each in proposals]
+    areas = [float((place[2] - place[0]) * (place[3] - place[1])) for place in places]
+    for i in sorted(range(len(proposals)), key=lambda i: -len(proposals[i].boxes)):
+        if all(_shared(places[i], places[j]) <= min(areas[i], areas[j]) / 2 for j in kept):
+            kept.append(i)
+    return tuple(proposals[i] for i in sorted(kept))
 
 
 def usual(boxes: Boxes, scores: npt.NDArray[np.floating], rule: ProposeRule = RULE) -> Boxes:

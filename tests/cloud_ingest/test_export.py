@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from cloud_ingest.__main__ import app
 from cloud_ingest.catalogue import is_gtin
 from cloud_ingest.export import ROWS
+from cloud_ingest.feed import Query, read_feed
 from cloud_ingest.release import folder_of, release
 from cloud_ingest.store.protocol import Item
 from edge.errors import ConfigError
@@ -75,6 +76,35 @@ def test_only_days_that_changed_are_written_again(town: Town, tmp_path: Path) ->
     assert changed == {"date=2026-03-02"}
 
 
+def test_a_days_file_keeps_the_estimates_of_its_time_and_the_readme_says_so(tmp_path: Path) -> None:
+    town = Town(tmp_path / "cloud.db", quarters(1, [6]))
+    town.send((f"s{shop}", COLA, AT + day * DAY + 900 * i, {"sold": 2.0, "in_stock": 450.0, "observed": 900.0})
+              for shop in range(6) for day in (0, 1) for i in range(20))
+    release(town.path, MIDNIGHT + 3 * DAY)
+    town.store.close()
+    out, asked = tmp_path / "out", ("--window", "1d", "--resolution", "5")
+
+    def ends() -> list[float]:
+        return sorted(pq.read_table(out / ROWS).column("demand_high").to_pylist())
+
+    def over_http() -> list[float]:
+        return sorted(row.demand_high or 0.0 for row in read_feed(Query(town.path, resolution=5, window_s=DAY)))
+
+    exported(town, out, *asked)
+    assert ends() == over_http()
+    state = folder_of(town.path) / "state.json"
+    learned = json.loads(state.read_text())
+    state.write_text(json.dumps({**learned, "whole": learned["whole"] + 5}))
+    assert exported(town, out, *asked)["days"] == 0
+    assert ends() != over_http()
+    told = (out / "README.md").read_text()
+    assert "keeps the estimates" in told
+    (out / ROWS / ".exported.json").unlink()  # as the README says
+    assert ".exported.json" in told
+    assert exported(town, out, *asked)["days"] == 2
+    assert ends() == over_http()
+
+
 def test_an_export_on_a_schedule_publishes_by_itself_until_it_is_stopped(town: Town, tmp_path: Path) -> None:
     town.send((f"s{shop}", COLA, AT + 2 * DAY, {"sold": 1.0}) for shop in range(13))
     command = [sys.executable, "-m", "cloud_ingest", "feed", "export", "--db", str(town.path), "--out",
@@ -99,8 +129,9 @@ def test_a_place_that_cannot_be_written_is_told(town: Town, tmp_path: Path) -> N
     assert "cannot be written: File exists" in str(result.exception)
 
 
-def test_a_wrong_schedule_is_told_before_anything_is_done(town: Town, tmp_path: Path) -> None:
-    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(tmp_path / "out"), "--every", "soon"])
+@pytest.mark.parametrize("every", ["soon", "0m"])
+def test_a_wrong_schedule_is_told_before_anything_is_done(town: Town, tmp_path: Path, every: str) -> None:
+    result = run(app, ["feed", "export", "--db", str(town.path), "--out", str(tmp_path / "out"), "--every", every])
     assert isinstance(result.exception, ConfigError)
     assert not (tmp_path / "out").exists()
 

@@ -195,6 +195,19 @@ def test_a_mistake_is_told_with_its_fix(cloud: Cloud, options: list[str], told: 
     assert told in str(result.exception)
 
 
+@pytest.mark.parametrize(("words", "key"), [
+    (["publish", "--grace", "soon"], "grace"),
+    (["export", "--out", "never-made", "--every", "soon"], "every"),
+    (["export", "--out", "never-made", "--window", "soon"], "window"),
+    (["--until", "soon"], "until"),
+    (["--since", "soon"], "since"),
+])
+def test_a_mistake_is_told_under_its_options_name(cloud: Cloud, words: list[str], key: str) -> None:
+    error = CliRunner().invoke(app, ["feed", *words, "--db", str(cloud.path)]).exception
+    assert isinstance(error, ConfigError)
+    assert [problem.key for problem in error.problems] == [key]
+
+
 def test_a_database_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such database"):
         read_feed(tmp_path / "missing.db")

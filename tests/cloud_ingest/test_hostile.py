@@ -27,7 +27,7 @@ from cloud_ingest.store.growth import DAY_S
 from cloud_ingest.store.protocol import Arrival, Refusal, Rejected, Told
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message
-from cloud_ingest.watch import NAMES_EACH, read_fleet
+from cloud_ingest.watch import LOSSES_EACH, NAMES_EACH, read_fleet
 from edge import wire
 from edge.wire import Fact
 from tests.cloud_ingest.devices import CLOCK, Device, Listening, opened, sale, serving, sums, until
@@ -174,6 +174,17 @@ def test_thousands_of_names_leave_the_others_on_the_screen(store: SqliteStore) -
     assert (shown.count("shop-1"), shown.count("shop-2")) == (NAMES_EACH, 1)
 
 
+def test_thousands_of_losses_leave_the_others_on_the_screen(store: SqliteStore) -> None:
+    def lost(t: float) -> Fact:
+        return wire.loss_fact(wire.Loss(why="cap", what="reading", n=1, t0=NOW - 60, t1=NOW), t)
+
+    take(store, batch([lost(NOW + i) for i in range(300)]),
+         batch([lost(NOW + 400 + i) for i in range(300)], st=stream(1)))
+    take(store, batch([lost(NOW - 3600)], device="shop-2", st=stream(2)))
+    shown = [(each.device, each.t) for each in read_fleet(store.path).losses]
+    assert shown == [*(("shop-1", NOW + 699 - i) for i in range(LOSSES_EACH)), ("shop-2", NOW - 3600)]
+
+
 def message(channel: str, told: object) -> Message:
     return Message(f"cg/v1/shop-1/up/{channel}", json.dumps(told).encode(), 1, 1, 1)
 
@@ -242,11 +253,12 @@ def evil(channel: str, head: dict[str, object], records: list[dict[str, object]]
 
 
 def honest_rows(path: Path, messages: list[Message]) -> dict[str, list[tuple[Any, ...]]]:
-    """What of `shop-ok` is in a database behind these messages, two in a transaction."""
+    """What of `shop-ok` is in a database behind these messages, the first alone, then two in a transaction."""
     store = opened(path, ["shop-ok", "shop-evil"])
-    for at in range(0, len(messages), 2):
-        found = sort(messages[at:at + 2])
-        senders = {each.topic.split("/")[2] for each in messages[at:at + 2]}
+    for at in (0, *range(1, len(messages), 2)):
+        some = messages[at:at + 2] if at else messages[:1]
+        found = sort(some)
+        senders = {each.topic.split("/")[2] for each in some}
         assert {told.device for told in store.commit(found.arrivals, found.rejected, NOW)} <= senders
         for device, birth in found.births.items():
             store.note_birth(device, birth, NOW)

@@ -39,7 +39,7 @@ Key = tuple[int, str, str, int]
 def read(path: Path, state: State | None = None, windows: tuple[int, ...] = LENGTHS) -> dict[Key, Row]:
     """Every public row by window length, cell, SKU and start."""
     return {(window, row["cell"], row["sku"], row["start"]): row for window in windows for resolution in RESOLUTIONS
-            for table in tables(path, state or state_of(path), resolution, window, None, None, 0, 2**40)
+            for table in tables(path, state or state_of(path), resolution, window, None, 0, 2**40)
             for row in table.to_pylist()}
 
 
@@ -152,7 +152,7 @@ def test_longer_windows_say_how_much_of_them_they_hold(town: Town) -> None:
 def test_a_window_that_straddles_midnight_is_one_row(town: Town, hours: int) -> None:
     town.send(sale(shop, start=MIDNIGHT + 3600 * hour) for shop in range(8) for hour in range(72))
     release(town.path, NOW + 2 * DAY)
-    found = [row for table in tables(town.path, state_of(town.path), 5, hours * 3600, None, None, 0, 2**40)
+    found = [row for table in tables(town.path, state_of(town.path), 5, hours * 3600, None, 0, 2**40)
              for row in table.to_pylist()]
     starts = [row["start"] for row in found]
     assert starts == sorted(set(starts), reverse=True)
@@ -306,6 +306,6 @@ def test_the_small_towns_do_publish_something_of_every_kind() -> None:
 def test_the_schema_says_what_each_column_means(town: Town) -> None:
     town.send(sale(shop) for shop in range(8))
     release(town.path, NOW)
-    table = next(tables(town.path, state_of(town.path), 7, DAY, None, None, 0, 2**40))
+    table = next(tables(town.path, state_of(town.path), 7, DAY, None, 0, 2**40))
     assert isinstance(table, pa.Table)
     assert all(field.metadata[b"meaning"] for field in table.schema)

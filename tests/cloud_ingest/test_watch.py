@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from cloud_ingest import tokens
 from cloud_ingest.registry import load_registry
 from cloud_ingest.screen import changes, clock_time, render, size, span
 from cloud_ingest.sorting import sort
 from cloud_ingest.store.sqlite import SqliteStore
 from cloud_ingest.subscriber import Message
-from cloud_ingest.watch import read_fleet
+from cloud_ingest.watch import STRANGERS_EACH, read_fleet
 from edge import wire
 from edge.errors import ConfigError, StoreError
 from edge.wire import Fact
@@ -118,6 +124,31 @@ def test_a_pipe_says_what_is_wrong_and_each_loss_once(full: Path) -> None:
     assert list(changes(fleet, fleet)) == []
 
 
+def test_the_operator_sees_what_the_http_side_refused(full: Path) -> None:
+    before = read_fleet(full)
+    tokens.note(full, {}, {("wrong_token", "?", "10.0.0.7"): 3, ("too_fast", "planning", "10.0.0.8"): 1}, NOW - 60)
+    between = read_fleet(full)
+    text = shown(full)
+    for told in ("refused over HTTP", "wrong_token", "10.0.0.7", "an old or mistyped token", "planning", "07:59:00"):
+        assert told in text, told
+    assert sorted(changes(before, between)) == [
+        "01-15 07:59:00 HTTP refused too_fast of planning from 10.0.0.8 1 times, 1 in all",
+        "01-15 07:59:00 HTTP refused wrong_token of ? from 10.0.0.7 3 times, 3 in all"]
+    tokens.note(full, {}, {("wrong_token", "?", "10.0.0.7"): 2}, NOW)
+    assert list(changes(between, read_fleet(full))) == [
+        "01-15 08:00:00 HTTP refused wrong_token of ? from 10.0.0.7 2 times, 5 in all"]
+    told = json.loads(cloud("watch", "--db", str(full), "--json").stdout)["http_refusals"]
+    assert told[0] == {"kind": "wrong_token", "subject": "?", "source": "10.0.0.7", "n": 5, "first": NOW - 60,
+                       "last": NOW}
+
+
+def test_many_strangers_leave_a_tokens_refusals_on_the_screen(db: Path) -> None:
+    tokens.note(db, {}, {("too_fast", "planning", "10.0.0.8"): 1}, NOW - 60)
+    tokens.note(db, {}, {("no_token", "?", f"10.1.{i // 256}.{i % 256}"): 1 for i in range(1000)}, NOW)
+    kinds = [row.kind for row in read_fleet(db).http_refusals]
+    assert kinds == ["no_token"] * STRANGERS_EACH + ["too_fast"]
+
+
 def test_a_last_will_leaves_what_the_outbox_told(full: Path) -> None:
     store = SqliteStore(full)
     store.note_state("shop-1", wire.State(online=False, boot=4), NOW)
@@ -190,6 +221,39 @@ def test_a_folder_or_a_name_with_a_hash_is_no_trap(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be read"):
         read_fleet(tmp_path / "a#b.db")
     assert not (tmp_path / "a").exists()
+
+
+@pytest.fixture
+def shut(db: Path) -> Iterator[Path]:
+    """A database that nobody has open, in a folder that only its owner may write; a stranger asks."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as back:  # pytest's own are closed to others
+        file = Path(shutil.copy(db, folder))
+        file.chmod(0o644)
+        Path(folder).chmod(0o555)
+        back.callback(Path(folder).chmod, 0o755)
+        if (uid := os.geteuid()) == 0:
+            os.seteuid(65_534)
+            back.callback(os.seteuid, uid)
+        yield file
+
+
+def test_a_stranger_to_the_folder_hears_why_sqlite_needs_it(shut: Path) -> None:
+    with pytest.raises(StoreError) as caught:
+        read_fleet(shut)
+    assert "no `cornergrid-cloud run` has it open" in str(caught.value)
+    assert "a copy" in str(caught.value)
+    assert "readonly" not in str(caught.value)
+
+
+def test_a_stranger_to_the_file_hears_whose_it_is(shut: Path) -> None:
+    if os.getuid() == 0:
+        os.seteuid(0)
+    shut.chmod(0)
+    if os.getuid() == 0:
+        os.seteuid(65_534)
+    with pytest.raises(StoreError, match="Permission denied") as caught:
+        read_fleet(shut)
+    assert "the user of `cornergrid-cloud run`" in str(caught.value)
 
 
 def test_store_add_puts_a_store_on_the_grid(tmp_path: Path) -> None:

@@ -96,11 +96,23 @@ class Plant:
             "agent": [python, "-m", "edge", "run", str(self.profile), "--sim-clock", str(self.data / "clock.json")],
         }
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.begun: dict[str, int] = {}  # where in its log the newest process of a name began
 
     def start(self, name: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
+        self.begun[name] = log.tell()
         with log:
             self.running[name] = subprocess.Popen(self.commands[name], stdout=log, stderr=log)
+
+    def end_agent(self) -> int:
+        """Stop the agent once it runs, and how it ended: before Python itself runs, a signal just kills it."""
+        process, log = self.running["agent"], self.folder / "agent.log"
+        until(lambda: b'"event":"running"' in log.read_bytes()[self.begun["agent"]:].replace(b" ", b""), 60,
+              "the agent runs")
+        process.send_signal(signal.SIGTERM)
+        ended = process.wait(timeout=20)
+        del self.running["agent"]
+        return ended
 
     def kill(self, name: str) -> None:
         process = self.running.pop(name)
@@ -154,9 +166,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_counts_nothing_twice(plant: Plan
         plant.start(victim)
         killed[victim] += 1
     until(lambda: bool(plant.rows("SELECT 1 FROM flow WHERE sold > 0")), 90, "a sale")
-    agent = plant.running.pop("agent")
-    agent.send_signal(signal.SIGTERM)
-    assert agent.wait(timeout=20) in (0, -signal.SIGTERM)  # the last one may still be starting
+    assert plant.end_agent() == 0
     drain(plant)
     print(f"\nkilled {dict(killed)}, seed {SEED}: {judge(plant)} records, each once")
 
@@ -172,9 +182,7 @@ def drain(plant: Plant) -> None:
         return all(marks.get(st, 0) >= hi for st, hi in wanted.items())
 
     until(has_all, 90, "everything that was kept is committed")
-    agent = plant.running.pop("agent")
-    agent.send_signal(signal.SIGTERM)
-    assert agent.wait(timeout=20) == 0
+    assert plant.end_agent() == 0
 
 
 def judge(plant: Plant) -> int:

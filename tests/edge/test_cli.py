@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
 import subprocess
 import sys
@@ -77,6 +79,34 @@ def test_run_names_a_model_that_is_not_there(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "none.onnx" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_agent_that_is_stopped_while_its_libraries_load_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text(f'[device]\nid = "shop-1"\ndata = "{tmp_path / "data"}"\n')
+    with subprocess.Popen([sys.executable, "-X", "importtime", "-m", "edge", "run", str(path)], text=True,
+                          stderr=subprocess.PIPE) as agent:
+        assert agent.stderr is not None
+        assert next(line for line in agent.stderr if line.endswith(" typer\n"))
+        agent.send_signal(number)
+        said = [line for line in agent.stderr if not line.startswith("import time:")]
+        assert agent.wait(50) == 0, said
+    assert [json.loads(line)["event"] for line in said] == ["stopped"]
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_agent_that_is_stopped_while_it_reads_its_profile_ends_cleanly(tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    os.mkfifo(path)
+    with subprocess.Popen([sys.executable, "-m", "edge", "run", str(path)], text=True, stderr=subprocess.PIPE) as agent:
+        with path.open("w") as profile:  # opens once the agent reads
+            agent.send_signal(signal.SIGTERM)
+            profile.write(f'[device]\nid = "shop-1"\ndata = "{tmp_path / "data"}"\n')
+        assert agent.stderr is not None
+        said = agent.stderr.readlines()
+        assert agent.wait(50) == 0, said
+    assert [json.loads(line)["event"] for line in said] == ["stopped"]
 
 
 def test_check_of_a_shop_where_nothing_answers_says_what_to_do(tmp_path: Path) -> None:

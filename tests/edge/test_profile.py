@@ -62,9 +62,32 @@ def test_two_slots_on_one_pan_are_refused(tmp_path: Path) -> None:
     assert "slots A1 and B1 share one pan" in str(error)
 
 
+@pytest.mark.parametrize(("region", "told"), [
+    ("[0.25, 0.05, 0.98, 0.49]", True),  # 0.24 of B1's width, which is 0.47
+    ("[0.26, 0.05, 0.98, 0.49]", False),
+    ("[0.10, 0.10, 0.20, 0.20]", True),
+    ("[0.49, 0.05, 0.98, 0.49]", False),
+])
+def test_two_regions_that_are_mostly_one_are_refused(tmp_path: Path, region: str, told: bool) -> None:
+    path = tmp_path / "shop.toml"
+    text = DEMO.read_text().replace("[0.51, 0.05, 0.98, 0.49]", region, 1)
+    path.write_text(text)
+    if not told:
+        assert load_profile(path).slots
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_profile(path)
+    assert [problem.key for problem in caught.value.problems] == ["slots[2].region"]
+    assert "slots B1 and B2" in str(caught.value)
+    assert "same goods" in str(caught.value)
+    other = '[[cameras]]\nname = "cam-2"\nsource = "rtsp://127.0.0.1/2"\n\n[[cameras]]'
+    path.write_text(text.replace("[[cameras]]", other, 1).replace('camera = "cam-1"', 'camera = "cam-2"', 1))
+    assert load_profile(path).slots, "another camera sees other goods"
+
+
 def test_a_slot_may_have_a_scale_and_a_camera_but_not_neither(tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
-    both = 'scale = "scale-1"\ncamera = "cam-1"\nregion = [0.1, 0.1, 0.2, 0.2]\ndepth = 4\n'
+    both = 'scale = "scale-1"\ncamera = "cam-1"\nregion = [0.1, 0.98, 0.2, 1.0]\ndepth = 4\n'
     path.write_text(DEMO.read_text().replace('scale = "scale-1"\n', both, 1))
     slot = load_profile(path).slots[0]
     assert (slot.source, slot.view, slot.facings) == ("scale-1/weight", "cam-1/facings/A1", 6)

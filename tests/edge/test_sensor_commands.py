@@ -18,6 +18,7 @@ from edge.clock import SystemClock
 from edge.errors import ConfigError
 from edge.sensor_commands import probe
 from edge.sim.faults import Fault
+from edge.sim.onewire import OneWire
 from edge.sim.scale import SETTLE_S, SimScale
 from edge.sim.scales.toledo_8217 import Toledo8217
 from tests.edge.test_cli import edge
@@ -48,6 +49,43 @@ def test_probe_names_the_scale_and_its_lines_make_a_profile(scale: SimScale, tmp
     (sensor,) = tomllib.loads(lines)["sensors"]
     assert {"name": "scale-1", "driver": "toledo-8217", "port": str(tmp_path / "scale"), "unit": "kg"} == {
         key: value for key, value in sensor.items() if key not in ("bytesize", "parity")}
+
+
+def test_probe_lists_the_thermometers_that_the_kernel_knows(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("edge.sensor_commands.found_ports", lambda: ())
+    bus = OneWire(tmp_path / "w1")
+    well, ill = bus.put("28-0316a2794bff", 4.125), bus.put("28-0316a2794c00", 4.0, "shorted")
+    (tmp_path / "w1" / "w1_bus_master1").mkdir()
+
+    with pytest.raises(typer.Exit) as ended:
+        probe(one_wire=tmp_path / "w1")
+
+    assert ended.value.exit_code == 0
+    shown = capsys.readouterr().out
+    assert "4.125 Cel" in shown
+    assert "short_circuit" in shown
+    assert tomllib.loads(shown.partition("For the profile:")[2])["sensors"] == [
+        {"name": f"thermometer-{i}", "driver": "ds18b20", "port": str(each)} for i, each in enumerate((well, ill), 1)]
+
+
+def test_probe_reads_a_thermometer_that_is_named(tmp_path: Path) -> None:
+    done = edge("probe", str(OneWire(tmp_path).put("28-0316a2794bff", -18.0)), "--json")
+
+    assert done.returncode == 0, done.stderr
+    (port,) = json.loads(done.stdout)["ports"]
+    assert [each["says"] for each in port["choices"]] == ["-18.000 Cel"]
+
+
+def test_probe_of_a_box_without_1_wire_and_ports_says_so(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("edge.sensor_commands.found_ports", lambda: ())
+
+    with pytest.raises(typer.Exit) as ended:
+        probe(one_wire=tmp_path / "none")
+
+    assert ended.value.exit_code == 1
+    assert "no 1-wire thermometer" in capsys.readouterr().out
 
 
 def test_probe_as_json_of_a_port_that_is_not_there(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def profile(tmp_path: Path) -> Profile:
     """The demo's, its first slot seen by the camera too."""
     path = tmp_path / "shop.toml"
     path.write_text(DEMO.read_text().replace(
-        'scale = "scale-1"\n', 'scale = "scale-1"\ncamera = "cam-1"\nregion = [0.1, 0.1, 0.2, 0.2]\ndepth = 4\n', 1))
+        'scale = "scale-1"\n', 'scale = "scale-1"\ncamera = "cam-1"\nregion = [0.1, 0.98, 0.2, 1.0]\ndepth = 4\n', 1))
     return load_profile(path)
 
 

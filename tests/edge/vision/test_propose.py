@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from edge.sim.shelves import ShelfSlot, shelf_of
 from edge.vision.detector import Detections
+from edge.vision.observe import Region
 from edge.vision.propose import Proposal, facings_of, propose, rows_of, usual
 from tests.edge.vision.goods import Goods, packs, render
 
@@ -48,6 +51,21 @@ def test_a_tilted_shelf_keeps_its_rows() -> None:
     rows = [[[x, y + x * 0.06, x + 40, y + 80 + x * 0.06] for x in range(0, 800, 50)] for y in (100, 260, 420)]
     boxes = np.random.default_rng(1).permutation(np.concatenate([np.array(row) for row in rows]))
     assert [len(row) for row in rows_of(boxes)] == [16, 16, 16]
+
+
+def shared(a: Region, b: Region) -> float:
+    """The part of the smaller region that lies in the other."""
+    wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+    return max(0.0, wide) * max(0.0, high) / min((each.x1 - each.x0) * (each.y1 - each.y0) for each in (a, b))
+
+
+def test_of_two_slots_in_one_place_the_fuller_is_proposed() -> None:
+    """On a tilted shelf an upright region reaches over two rows: a profile with both slots would be refused."""
+    full, short = ([[x, y + x * 0.2, x + 40, y + 80 + x * 0.2] for x in range(0, 800, step)]
+                   for y, step in ((100, 50), (210, 100)))
+    proposals = propose(np.zeros((720, 960, 3), np.uint8), found(np.array(full + short, np.float32)))
+    assert max(len(proposal.boxes) for proposal in proposals) == 15
+    assert all(shared(a.region, b.region) <= 0.5 for a, b in combinations(proposals, 2))
 
 
 def test_nothing_found_proposes_nothing() -> None:
