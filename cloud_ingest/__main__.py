@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from cloud_ingest import (
 from cloud_ingest import watch as fleets
 from cloud_ingest.consoles import err, out
 from edge.clock import SystemClock
-from edge.errors import ConfigError, CornergridError, Problem
+from edge.errors import ConfigError, CornergridError, Problem, system_told
 
 EXIT_BAD_INPUT = 2
 Database = Annotated[Path, typer.Option("--db", help="The ingest's database file.")]
@@ -176,7 +177,7 @@ def remove(
     from cloud_ingest.feed import parse_time  # noqa: PLC0415
     from cloud_ingest.store import STORES  # noqa: PLC0415
 
-    at = parse_time(when)
+    at = parse_time(when, "when")
     database = STORES["sqlite"](db)
     found = database.remove_shop(store, int(SystemClock().now() if at is None else at))
     database.close()
@@ -259,6 +260,13 @@ def main() -> None:
         app()
     except CornergridError as error:
         err.print(str(error), style="red", markup=False)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        err.print(system_told(error), style="red", markup=False)
+        sys.exit(EXIT_BAD_INPUT)
+    except sqlite3.Error as error:
+        err.print(f"the database does not answer: {error} (is its disk full, or another command at work on it? put "
+                  "that right, and run this again)", style="red", markup=False)
         sys.exit(EXIT_BAD_INPUT)
 
 

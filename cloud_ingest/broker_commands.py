@@ -21,6 +21,8 @@ from cloud_ingest.pki import broker as brokers
 from cloud_ingest.pki import folder as folders
 from cloud_ingest.pki.ledger import Ledger
 from cloud_ingest.pki.status import Status, look
+from cloud_ingest.pki.x509 import is_host
+from cloud_ingest.plain import plain
 from edge.clock import SystemClock
 from edge.errors import ConfigError, Problem
 
@@ -62,6 +64,9 @@ def config(
     if not name and device_bind in {"0.0.0.0", "::"}:  # noqa: S104  # compared
         raise ConfigError("broker config", (Problem("--name", "is missing", "the name or address by which devices "
                                                     "reach the broker: they refuse any other"),))
+    if odd := [each for each in names if not is_host(each)]:
+        raise ConfigError("broker config", (Problem("--name", f"{odd[0]!r} is no name or address of a machine",
+                                                    "like mqtt.example.org, without a port"),))
     log_events(logging.WARNING)
     folder = folders.load(path)
     ledger = Ledger(folder.ledger)
@@ -120,11 +125,11 @@ def _render(found: Status) -> Group:
         silent.add_row(name, why)
     refused = Table("what", "who", "from", "times", "last (UTC)", "detail", title="refused in the last day")
     for each in found.refusals[:40]:
-        refused.add_row(each.kind, escape(each.subject), each.source, str(each.n), _time(each.last),
-                        escape(each.detail[:60]))
+        refused.add_row(each.kind, escape(plain(each.subject)), each.source, str(each.n), _time(each.last),
+                        escape(plain(each.detail)[:60]))
     troubles = Table("trouble", "what to do")
     for trouble in found.troubles:
-        troubles.add_row(f"[red]{escape(trouble.what)}[/]", escape(trouble.fix))
+        troubles.add_row(f"[red]{escape(plain(trouble.what))}[/]", escape(trouble.fix))
     return Group(head, *(table for table in (silent, refused, troubles) if table.row_count))
 
 

@@ -42,7 +42,7 @@ def add(app: FastAPI, keeper: Keeper) -> None:
     async def enter(request: Request, visitor: Anybody, origin: Origin = None) -> Response:
         if visitor is not None and visitor.token is None:
             return RedirectResponse("/", 303)
-        if not _from_here(request, origin):
+        if not _from_here(request, origin, secure=keeper.door.secure):
             return _refused(keeper, request, _FOREIGN)
         form = parse_qs((await request.body()).decode("latin-1"))
         found = await keeper.by_token(form.get("token", [""])[0], request)
@@ -56,7 +56,7 @@ def add(app: FastAPI, keeper: Keeper) -> None:
 
     @app.post(LOGOUT, include_in_schema=False)
     async def leave(request: Request, origin: Origin = None) -> Response:
-        if not _from_here(request, origin):
+        if not _from_here(request, origin, secure=keeper.door.secure):
             return _refused(keeper, request, _FOREIGN)
         await keeper.log_out(request)
         answer = RedirectResponse(LOGIN, 303, _HERS)
@@ -68,9 +68,12 @@ MISTYPED = "this is no token of this server: see that all of it was pasted"
 _FOREIGN = Refusal(403, "foreign_form", "this form was sent by another site: open this server's own login page")
 
 
-def _from_here(request: Request, origin: str | None) -> bool:
+def _from_here(request: Request, origin: str | None, *, secure: bool) -> bool:
     """Whether a form is this site's own; what is no browser says nothing, and has no cookie to be misused."""
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if origin is None:
+        return True
+    came = urlsplit(origin)
+    return came.netloc == request.headers.get("host") and (came.scheme == "https" or not secure)
 
 
 def _refused(keeper: Keeper, request: Request, refusal: Refusal) -> Response:

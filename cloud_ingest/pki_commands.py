@@ -138,7 +138,8 @@ def list_sites(path: Where = Path("ca"), as_json: AsJson = False) -> None:
 @device.command("invite")
 def invite(
     devices: Annotated[list[str], typer.Argument(metavar="DEVICE...", help="Device ids, like shop-0042.")],
-    at: Annotated[str, typer.Option("--site", help="Where they will be.")],
+    at: Annotated[str, typer.Option("--site", help="Where they will be; may be left out for one that has a site.")]
+    = "",
     server: Annotated[str, typer.Option(help="HOST:PORT of the enrolment server, to stand on the label.")] = "",
     days: Annotated[float, typer.Option(min=0.01, max=365, help="For how long the label opens the door.")]
     = INVITED_S / DAY_S,
@@ -157,15 +158,15 @@ def invite(
     """
     from cloud_ingest.pki import labels  # noqa: PLC0415  # only this command draws
 
-    with opened(path) as (_, _, desk):
+    with opened(path) as (_, ledger, desk), ledger.change():  # a label that nobody sees must not end the one before
         made: list[Label] = [desk.invite(each, at, server, days * DAY_S) for each in
                              track(devices, "inviting", console=err, transient=True, disable=len(devices) < 20)]
-    if png is not None:
-        png.mkdir(parents=True, exist_ok=True)
-        for label in made:
-            labels.write_png(label, png)
-    if sheet is not None:
-        labels.write_sheet(made, sheet)
+        if png is not None:
+            png.mkdir(parents=True, exist_ok=True)
+            for label in made:
+                labels.write_png(label, png)
+        if sheet is not None:
+            labels.write_sheet(made, sheet)
     if as_json:
         typer.echo(json.dumps([{"device": label.device, "label": str(label)} for label in made]))
         return

@@ -26,9 +26,14 @@ from edge.errors import EnrolError
 NAME = "commissioning/report"
 MOST_PIECES = 5000
 """Of one report: 4.5 MB. Whoever sends more sends no report."""
+MOST_ROWS = 4 * MOST_PIECES
+"""The newest pieces of one device that are looked at: whoever sends without end fills no memory."""
 _PIECE = re.compile(r"(?P<run>[0-9a-f]{1,64}) (?P<number>[0-9]{1,6})/(?P<of>[0-9]{1,6}) (?P<text>.*)", re.DOTALL)
 _PIECES = f"""
-SELECT device, t, value FROM reading WHERE name = '{NAME}' AND (?1 IS NULL OR device = ?1) ORDER BY t, st, seq
+SELECT device, t, value FROM (
+    SELECT device, t, value, st, seq, row_number() OVER (PARTITION BY device ORDER BY t DESC, st, seq DESC) AS place
+    FROM reading WHERE name = '{NAME}' AND (?1 IS NULL OR device = ?1))
+WHERE place <= ?2 ORDER BY t, st, seq
 """  # noqa: S608  # a constant: an index is on this name
 
 
@@ -110,7 +115,7 @@ def read_sent(db: Path, device: str | None = None) -> list[Sent]:
     StoreError where the database cannot be read.
     """
     with reading(db) as source:
-        return joined(source.execute(_PIECES, (device,)))
+        return joined(source.execute(_PIECES, (device, MOST_ROWS)))
 
 
 def joined(rows: Iterable[tuple[str, float, object]]) -> list[Sent]:

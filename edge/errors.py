@@ -42,6 +42,11 @@ class ConfigError(CornergridError):
         super().__init__(f"{file}: {len(problems)} problem{'s' if len(problems) != 1 else ''}\n{lines}")
 
 
+def system_told(error: OSError) -> str:
+    """What the operating system refused, and about which file where it is about one: one line for a person."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+
+
 class SensorError(CornergridError):
     """A device gave no usable value.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,8 +59,12 @@ def enroll(
     store = Store((data or (known.data if known else DATA)) / "identity")
     text = sys.stdin.readline() if label == "-" else label
     try:
-        pending = _pending(store, parse_label(text) if text else None, server, known.id if known else "")
-        result = _by_stick(store, pending, usb) if usb else _online(store, pending)
+        given = _label(text, known.id if known else "") if text else None
+        if present := enrol.already(store, given):
+            result = _enrolled(present)
+        else:
+            pending = _pending(store, given, server)
+            result = _by_stick(store, pending, usb, profile, data) if usb else _online(store, pending)
     except EnrolError as error:
         _tell({"enrolled": False, "kind": error.kind, "wrong": error.wrong, "fix": error.fix,
                "retry_s": error.retry_s}, as_json, error=True)
@@ -78,17 +83,21 @@ def _hide(label: str) -> None:
     os.execv(sys.executable, [sys.executable, *("-" if each == label else each for each in sys.orig_argv[1:])])  # noqa: S606  # ourselves
 
 
-def _pending(store: Store, label: Label | None, server: str, device: str) -> Pending:
-    if label is None:
-        pending = store.pending()
-        if pending is None:
-            raise ConfigError("enroll", (Problem("LABEL", "is missing, and no enrolment is under way",
-                                                 'scan or type it: cornergrid-edge enroll "CG1:..."'),))
-    else:
-        if device and device != label.device:
-            raise ConfigError("enroll", (Problem("device", f"the label is for {label.device}, the profile's device is "
-                                                 f"{device}", "use the sticker of this box, or change the profile"),))
-        pending = enrol.begin(store, dataclasses.replace(label, server=server.lower() or label.server))
+def _label(text: str, device: str) -> Label:
+    label = parse_label(text)
+    if device and device != label.device:
+        raise ConfigError("enroll", (Problem("device", f"the label is for {label.device}, the profile's device is "
+                                             f"{device}", "use the sticker of this box, or change the profile"),))
+    return label
+
+
+def _pending(store: Store, label: Label | None, server: str) -> Pending:
+    if label is not None:
+        return enrol.begin(store, dataclasses.replace(label, server=server.lower() or label.server))
+    pending = store.pending()
+    if pending is None:
+        raise ConfigError("enroll", (Problem("LABEL", "is missing, and no enrolment is under way",
+                                             'scan or type it: cornergrid-edge enroll "CG1:..."'),))
     return pending
 
 
@@ -100,12 +109,14 @@ def _online(store: Store, pending: Pending) -> dict[str, Any]:
         return _enrolled(enrol.send(store, pending, moment(SystemClock(), store.floor())))
 
 
-def _by_stick(store: Store, pending: Pending, stick: Path) -> dict[str, Any]:
+def _by_stick(store: Store, pending: Pending, stick: Path, profile: Path | None, data: Path | None) -> dict[str, Any]:
     answer = enrol.from_stick(pending, stick)
     if answer is not None:
         return _enrolled(enrol.accept(store, pending, answer))
     file = enrol.to_stick(pending, stick)
-    there, here = f"cornergrid-cloud device sign {file.name}", f"cornergrid-edge enroll --usb {stick}"
+    there = f"cornergrid-cloud device sign {file.name}"
+    given = [("--usb", stick), ("--profile", profile), ("--data", data)]
+    here = shlex.join(["cornergrid-edge", "enroll", *(str(word) for pair in given if pair[1] for word in pair)])
     return {"enrolled": False, "request": str(file), "next": [f"{there}   (where the authority is)", here]}
 
 

@@ -30,7 +30,7 @@ from edge.errors import ConfigError, Problem
 log = structlog.get_logger(__name__)
 TEMPLATES = Path(__file__).parents[2] / "firmware_configs" / "broker"
 TEMPLATE = TEMPLATES / "mosquitto.conf.template"
-UNIT, RULES = "cornergrid-broker.service", "cornergrid-broker.nft"
+UNIT, RULES, PID = "cornergrid-broker.service", "cornergrid-broker.nft", "state/mosquitto.pid"
 CRL_LIFE_S = 30 * DAY_S
 CRL_EVERY_S = DAY_S
 """The list is signed anew each day, so it is never older than a thirtieth of its life while anybody keeps watch."""
@@ -105,6 +105,10 @@ def configure(folder: Folder, ledger: Ledger, where: Path, listeners: Listeners,
     if " " in str(where):
         raise ConfigError("broker config", (Problem("--out", f"{where} has a space, which mosquitto cannot read",
                                                     "choose another folder"),))
+    user = (user or _broker_user()) if os.geteuid() == 0 else ""
+    if user and user not in {each.pw_name for each in pwd.getpwall()}:
+        raise ConfigError("broker config", (Problem("--user", f"this machine has no user {user}", "install mosquitto, "
+                                                    "which makes the user mosquitto, or name another"),))
     for part in (where, where / "state", where / "log"):
         part.mkdir(parents=True, exist_ok=True, mode=0o750)
     write(where / "devices.pem", folder.anchors)
@@ -112,7 +116,7 @@ def configure(folder: Folder, ledger: Ledger, where: Path, listeners: Listeners,
     group = where / "share-group"
     if not group.exists():
         write(group, secrets.token_hex(16), secret=True)
-    user = (user or _broker_user()) if os.geteuid() == 0 else ""
+    _hand_over(where, user)
     write(where / "mosquitto.conf", TEMPLATE.read_text(encoding="utf-8").format(
         folder=where, user=f"user {user}" if user else "# Not root: the broker runs as who starts it.",
         **{name: value for name, value in asdict(listeners).items() if name != "names"}, **asdict(limits)))
@@ -128,12 +132,12 @@ def configure(folder: Folder, ledger: Ledger, where: Path, listeners: Listeners,
 def _write_surroundings(where: Path, listeners: Listeners, limits: Limits, user: str) -> None:
     """The unit and the packet filter's rules: what mosquitto lacks, for a person to put in place."""
     files = limits.connections + limits.service_connections + OTHER_FILES + SPARE_FILES
-    (where / UNIT).write_text((TEMPLATES / f"{UNIT}.template").read_text(encoding="utf-8").format(
+    write(where / UNIT, (TEMPLATES / f"{UNIT}.template").read_text(encoding="utf-8").format(
         program=shutil.which("mosquitto", path=PROGRAMS) or "/usr/sbin/mosquitto", folder=where, files=files,
         user=f"User={user}" if user else "# As whom you name here: User=", memory=limits.memory_bytes + SPARE_MEMORY,
-        capabilities="CAP_DAC_OVERRIDE" if user == "root" else ""), encoding="utf-8")
-    (where / RULES).write_text((TEMPLATES / f"{RULES}.template").read_text(encoding="utf-8").format(
-        **asdict(listeners), **asdict(limits)), encoding="utf-8")
+        capabilities="CAP_DAC_OVERRIDE" if user == "root" else ""))
+    write(where / RULES, (TEMPLATES / f"{RULES}.template").read_text(encoding="utf-8").format(
+        **asdict(listeners), **asdict(limits)))
 
 
 def _broker_user() -> str:
@@ -190,11 +194,20 @@ def _keep_server(folder: Folder, where: Path, names: Iterable[str], now: float, 
     key, mark, rest = pair.read_text(encoding="ascii").partition("-----BEGIN CERTIFICATE-----")
     write(where / "server.key", key, secret=True)
     write(where / "server.crt", mark + rest)
-    if user:
-        owner = pwd.getpwnam(user)
-        for name in ("server.key", "state", "log", "."):
-            os.chown(where / name, owner.pw_uid, owner.pw_gid)
+    _hand_over(where, user)
     return True
+
+
+def _hand_over(where: Path, user: str) -> None:
+    """What the broker writes becomes its user's. The folder stays root's: who takes over the broker must not write its
+    unit, which systemd runs, nor its lists."""
+    if not user:
+        return
+    owner = pwd.getpwnam(user)
+    os.chown(where, os.geteuid(), owner.pw_gid)
+    for name in ("server.key", "state", "log"):
+        if (where / name).exists():
+            os.chown(where / name, owner.pw_uid, owner.pw_gid)
 
 
 def _keep_crl(folder: Folder, ledger: Ledger, file: Path, now: float, *, force: bool) -> bool:
@@ -270,7 +283,7 @@ def _allow_files(pid: int, connections: int, *, spare: bool = False) -> None:
 def pid_of(where: Path) -> int | None:
     """The process of the broker of this folder; None where none runs."""
     try:
-        pid = int((where / "mosquitto.pid").read_text(encoding="ascii"))
+        pid = int((where / PID).read_text(encoding="ascii"))
         command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError):
         return None

@@ -1,7 +1,8 @@
 """The desk: who may have a certificate. Invites, enrols, rotates and revokes; every refusal is noted and logged.
 
 Guessing a code is hopeless before it is limited: ten wrong labels from one address in ten minutes, twenty for one
-device in an hour, of 2^60 possible ones. The limits keep the log readable and the processor free.
+device in an hour, of 2^60 possible ones. The limits keep the log readable and the processor free. The one for a device
+turns away wrong labels only: anybody may guess at a device's name, and must not keep its installer waiting.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import structlog
 from cryptography import x509
@@ -41,6 +42,7 @@ from edge.wire.enrol import (
     RotateRequest,
     claim_seed,
     claim_statement,
+    parse_label,
     to_symbols,
 )
 
@@ -83,16 +85,27 @@ class Desk:
                        (site, name or site, self._clock.now()))
 
     def invite(self, device: str, site: str, server: str = "", lasts_s: float = INVITED_S) -> Label:
-        """A new label for a device; the one before it no longer opens anything. ConfigError for an unknown site."""
+        """A new label for a device; the one before it no longer opens anything.
+
+        Without a `site` it stays where it is. ConfigError for an unknown one.
+        """
         _check_name("device", device)
         if RESERVED.fullmatch(device):
             raise ConfigError("device invite", (Problem("device", f"{device} is a name that the cloud's own parts use",
                                                         "choose another, like shop-0042"),))
+        known = self._ledger.device(device)
+        site = site or (known.site if known else "")
+        if not site:
+            raise ConfigError("device invite", (Problem("--site", f"is missing, and {device} has none yet",
+                                                        "see `cornergrid-cloud site list`"),))
         if not self._ledger.rows("SELECT 1 FROM site WHERE id = ?", site):
             raise ConfigError("device invite", (Problem("--site", f"no site is named {site}",
                                                         f"add it: `cornergrid-cloud site add {site}`"),))
         code = to_symbols(secrets.randbits(5 * CODE_SYMBOLS), CODE_SYMBOLS)
         label = Label(device, code, self._folder.fingerprint, server)
+        if parse_label(str(label)).server != server.lower():  # one that no box can read must not end the one before
+            raise ConfigError("device invite", (Problem("--server", f"{server!r} is not HOST:PORT",
+                                                        "like enrol.example.org:8443"),))
         claim = Ed25519PrivateKey.from_private_bytes(claim_seed(label)).public_key()
         now = self._clock.now()
         with self._ledger.change() as db:
@@ -117,9 +130,10 @@ class Desk:
 
     def _enrol(self, request: EnrolRequest, source: str) -> Issued:
         now, device = self._clock.now(), request.device
-        self._limit(device, source, now)
+        self._limit("source", source, now)
         invitation = self._ledger.invitation(device)
         if invitation is None or not _proves(request, invitation):
+            self._limit("device", device, now)
             raise EnrolError("wrong_label", f"no open label of {device} has this code",
                              "compare device and code with the sticker; where they are right, " + _print(device))
         key = key_of_request(request.csr, device)
@@ -221,15 +235,15 @@ class Desk:
                 db.execute("UPDATE certificate SET used = ? WHERE serial = ?", (now, present.serial))
         return present
 
-    def _limit(self, device: str, source: str, now: float) -> None:
-        for column, value, most, span in (("source", source, PER_SOURCE, SOURCE_S),
-                                          ("device", device, PER_DEVICE, DEVICE_S)):
-            sql = f"SELECT count(*), min(t) FROM guess WHERE {column} = ? AND t > ?"  # noqa: S608  # one of two names
-            count, first = self._ledger.rows(sql, value, now - span)[0]
-            if int(str(count)) >= most:
-                wait = max(1.0, float(str(first)) + span - now)
-                raise EnrolError("too_many_tries", f"too many wrong labels for {device} or from this address",
-                                 f"wait {wait / 60:.0f} minutes, then type the label once, slowly", wait)
+    def _limit(self, column: Literal["source", "device"], value: str, now: float) -> None:
+        most, span = {"source": (PER_SOURCE, SOURCE_S), "device": (PER_DEVICE, DEVICE_S)}[column]
+        sql = f"SELECT count(*), min(t) FROM guess WHERE {column} = ? AND t > ?"  # noqa: S608  # one of two names
+        count, first = self._ledger.rows(sql, value, now - span)[0]
+        if int(str(count)) >= most:
+            wait = max(1.0, float(str(first)) + span - now)
+            raise EnrolError("too_many_tries", "too many wrong labels " + (
+                                 "from this address" if column == "source" else f"for {value}"),
+                             f"wait {wait / 60:.0f} minutes, then type the label once, slowly", wait)
 
     def _make(self, device: str, key: PublicKey, parent: str, now: float) -> Certificate:
         made = issue(self._folder.issuing, key, Leaf(device, "device", self._terms.life_s), now)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cloud_ingest.pki.x509 import (
     DAY_S,
+    LONGEST_NAME,
     Key,
     Leaf,
     Signer,
@@ -33,7 +34,7 @@ from cloud_ingest.pki.x509 import (
     new_key,
     pem,
 )
-from edge.errors import StoreError
+from edge.errors import ConfigError, Problem, StoreError
 from edge.wire.enrol import fingerprint_of
 
 ROOT_LIFE_S = 25 * 365 * DAY_S
@@ -94,6 +95,9 @@ def create(path: Path, name: str, now: float) -> Folder:
     if (path / "root.crt").exists():
         raise StoreError(str(path), "holds an authority already", "use it, or name another folder: a second root would "
                          "make every label that is printed worthless")
+    if not 0 < len(name) <= LONGEST_NAME - len(" services"):
+        raise ConfigError("ca init", (Problem("--name", "stands in certificates, which take 1 to 55 characters",
+                                              "the operator's name, shortened"),))
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     root = make_authority(f"{name} root", now, ROOT_LIFE_S)
     issuing = make_authority(f"{name} issuing", now, ISSUING_LIFE_S, root)

@@ -7,6 +7,7 @@ ends: a list that ran out makes mosquitto refuse every device.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Guard:
         while not stop.is_set():
             try:
                 self.step()
-            except (OSError, CornergridError) as error:
+            except (OSError, CornergridError, sqlite3.Error) as error:
                 log.error("guard_failed", error=str(error), fix="see the message; the guard tries again")
             stop.wait(STEP_S)
         self._at.save(self._ledger)

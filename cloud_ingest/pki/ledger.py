@@ -109,10 +109,10 @@ class Refusal:
 class Ledger:
     """One ledger file; StoreError where it cannot be opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = 30.0) -> None:
         self._lock = threading.RLock()
         try:
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=patience_s, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -124,13 +124,17 @@ class Ledger:
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StoreError(str(path), f"cannot be opened: {error}", "restore it from the backup") from error
+            damaged = not isinstance(error, sqlite3.OperationalError)
+            raise StoreError(str(path), f"cannot be opened: {error}", "restore it from the backup" if damaged else
+                             "is another command at work, the disk full or read-only, or the folder another user's? "
+                             "put that right, and run this again") from error
         if version > VERSION:
             raise StoreError(str(path), f"is of version {version}, this program's is {VERSION}", "update the program")
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        with self._lock:
+            self._db.close()
 
     @contextlib.contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:

@@ -30,9 +30,9 @@ from cloud_ingest.limits import Places, source_of
 from cloud_ingest.pki.desk import Desk
 from cloud_ingest.pki.folder import SERVER_LIFE_S, Folder, keep_leaf
 from cloud_ingest.pki.ledger import Ledger
-from cloud_ingest.pki.x509 import Leaf, pem
+from cloud_ingest.pki.x509 import Leaf, is_host, pem
 from edge.clock import Clock
-from edge.errors import EnrolError
+from edge.errors import ConfigError, EnrolError, Problem
 from edge.wire.enrol import (
     AUTHORITY,
     CONFIRM,
@@ -74,10 +74,15 @@ class EnrolServer:
         self._context.verify_mode = ssl.CERT_OPTIONAL
         self._context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
         self._context.load_verify_locations(cadata=folder.anchors)
-        self.renew(force=True)
         handler = type("Handler", (_Handler,), {"desk": desk, "ledger": ledger, "clock": clock,
                                                 "root": pem(folder.root)})
-        self._http = _Server(where, handler, self._context)
+        try:
+            self._http = _Server(where, handler, self._context)
+        except OSError as error:
+            raise ConfigError("ca serve", (Problem(f"{where[0]}:{where[1]}", "cannot be listened on: "
+                                                   f"{error.strerror or error}", "is one running already? otherwise "
+                                                   "name another with --listen"),)) from error
+        self.renew(force=True)
         self._thread = threading.Thread(target=self._http.serve_forever, name="enrol", daemon=True)
 
     @property
@@ -134,27 +139,33 @@ class _Server(ThreadingHTTPServer):
         """The handshake, too, is made here: a client that says nothing holds up no other."""
         try:
             request.settimeout(PATIENCE_S)
-            tls = self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            request.getpeername()  # who is gone already: `ssl` would raise, and leave the socket open
+            self._serve(request, client_address)
+        except OSError as error:  # ssl.SSLError is one
+            self._refused(client_address[0], error)
+        finally:
+            self.shutdown_request(request)
+            with self._lock:
+                self.places.leave(source_of(client_address[0]))
+                self._all.release()
+
+    def _serve(self, request: Any, client_address: Any) -> None:
+        with self._context.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as tls:
             ending = threading.Timer(LONGEST_S, _end, (tls,))
             ending.daemon = True
             ending.start()
             try:
                 tls.do_handshake()
                 self.finish_request(tls, client_address)
-            except OSError as error:  # ssl.SSLError is one
-                self._refused(client_address[0], error)
             finally:
                 ending.cancel()
                 self.shutdown_request(tls)
-        finally:
-            with self._lock:
-                self.places.leave(source_of(client_address[0]))
-                self._all.release()
 
     def _refused(self, address: str, error: OSError) -> None:
         handler: Any = self.RequestHandlerClass
         why = getattr(error, "reason", None) or str(error)
-        handler.ledger.refuse("enrol_tls", "?", source_of(address), handler.clock.now(), str(why))
+        with contextlib.suppress(sqlite3.Error):  # a full disk: the log has it all the same
+            handler.ledger.refuse("enrol_tls", "?", source_of(address), handler.clock.now(), str(why))
         log.info("enrolment_tls_refused", source=address, why=str(why))
 
 
@@ -249,10 +260,21 @@ def keep_serving(server: EnrolServer, stop: threading.Event, every_s: float = 36
     """Serve until `stop` is set, and keep the server's own certificate young."""
     server.start()
     while not stop.wait(every_s):
-        server.renew()
+        try:
+            server.renew()
+        except OSError as error:  # a disk is supervised here: the certificate has a third of its life left
+            log.error("server_certificate_not_renewed", error=str(error), fix="the authority's folder must be a "
+                      "writable disk; it is tried again")
     server.stop()
 
 
 def names_with(host: str, names: list[str]) -> tuple[str, ...]:
     """The names a server's certificate is for: those given, and the address it listens on where that says one."""
-    return tuple(dict.fromkeys([*names, *([host] if host not in {"0.0.0.0", "::"} else [])]))  # noqa: S104  # compared
+    known = tuple(dict.fromkeys([*names, *([host] if host not in {"0.0.0.0", "::"} else [])]))  # noqa: S104  # compared
+    if not known:
+        raise ConfigError("ca serve", (Problem("--name", "is missing", "the name or address by which devices reach "
+                                               "this server: they refuse any other"),))
+    if odd := [each for each in known if not is_host(each)]:
+        raise ConfigError("ca serve", (Problem("--name", f"{odd[0]!r} is no name or address of a machine",
+                                               "like enrol.example.org, without a port"),))
+    return known

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -56,12 +56,13 @@ def verify(signed: object, root: x509.Certificate) -> Signed:
     except InvalidSignature as error:
         raise EnrolError("altered", "the signature does not fit: the document was altered after it was signed",
                          AGAIN) from error
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError, UnsupportedAlgorithm,
+            x509.InvalidVersion) as error:
         raise EnrolError("not_signed", f"no signed document: {type(error).__name__} {error}"[:200], AGAIN) from error
     try:
         issuing.verify_directly_issued_by(root)
         certificate.verify_directly_issued_by(issuing)
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise EnrolError("other_key", f"{subject} signed with a key that is not of this authority",
                          "is --ca the authority of that device? otherwise somebody made it up") from error
     return Signed(subject, certificate, payload)

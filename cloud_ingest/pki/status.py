@@ -65,7 +65,9 @@ def _of_authority(folder: Folder, now: float) -> list[Trouble]:
                                 "place: only a new issuing authority needs it, in years"))
     left = (ends(folder.issuing.certificate) - now) / DAY_S
     if left < 365:
-        troubles.append(Trouble(f"the issuing authority ends in {left:.0f} days", "make a new one with the root's key"))
+        when = f"ends in {left:.0f} days" if left > 0 else f"ran out {-left:.0f} days ago"
+        troubles.append(Trouble(f"the issuing authority {when}", "make another (`cornergrid-cloud ca init --ca FOLDER`)"
+                                " in time, and give each device a label of it"))
     return troubles
 
 

@@ -6,6 +6,7 @@ Elliptic curve P-256 throughout: a cheap box signs with it in a millisecond, and
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -106,6 +107,23 @@ def _usage(*, authority: bool) -> x509.KeyUsage:
         key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False)
 
 
+LONGEST_NAME = 64
+"""Characters of a common name (RFC 5280, ub-common-name)."""
+
+
+def is_host(name: str) -> bool:
+    """Whether a server's certificate can be for that: an address, or a name in letters, digits, hyphens and dots."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return _HOST.fullmatch(name) is not None
+    return True
+
+
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+                   r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+
+
 def make_authority(name: str, now: float, life_s: float, above: Signer | None = None) -> Signer:
     """A new authority, signed by the one `above` it or by itself. One below another signs no further authorities."""
     key = new_key()
@@ -123,7 +141,15 @@ def make_authority(name: str, now: float, life_s: float, above: Signer | None = 
 
 
 def issue(signer: Signer, key: PublicKey, leaf: Leaf, now: float) -> x509.Certificate:
-    """A certificate for a device, a server or a service; it ends before its authority does."""
+    """A certificate for a device, a server or a service; it ends before its authority does.
+
+    EnrolError where that has ended.
+    """
+    if now >= ends(signer.certificate):
+        raise EnrolError("authority_ended", f"the authority {name_of(signer.certificate)!r} ran out at "
+                         f"{signer.certificate.not_valid_after_utc:%Y-%m-%d}, and can make no more certificates",
+                         "is the server's clock right? then the operator needs a new authority, and a label of it for "
+                         "each device")
     server = leaf.role == "server"
     use = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
     builder = (
@@ -159,14 +185,13 @@ def is_for(certificate: x509.Certificate, leaf: Leaf) -> bool:
 def make_crl(signer: Signer, number: int, revoked: Iterable[tuple[int, float]], now: float, life_s: float,
              ) -> x509.CertificateRevocationList:
     """The list of revoked serial numbers with the times of their revocation; it must be replaced within `life_s`."""
-    builder = (
-        x509.CertificateRevocationListBuilder().issuer_name(signer.certificate.subject)
+    entries = [x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_at(at)).build()
+               for serial, at in revoked]
+    builder = (  # add_revoked_certificate copies the list for each: minutes, for many
+        x509.CertificateRevocationListBuilder(revoked_certificates=entries).issuer_name(signer.certificate.subject)
         .last_update(_at(now - SKEW_S)).next_update(_at(now + life_s))
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False))
-    for serial, at in revoked:
-        builder = builder.add_revoked_certificate(
-            x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_at(at)).build())
     return builder.sign(signer.key, hashes.SHA256())
 
 
@@ -182,7 +207,7 @@ def key_of_request(text: str, device: str) -> PublicKey:
         key = request.public_key()
         signed = request.is_signature_valid
         names = [str(each.value) for each in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion) as error:
         raise EnrolError("bad_request", f"the certificate request cannot be read: {error}", again) from error
     if not signed:
         raise EnrolError("bad_signature", "the certificate request was changed after it was signed", again)

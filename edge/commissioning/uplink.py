@@ -36,13 +36,18 @@ def identity(place: Place) -> Outcome:
     store = Store(place.profile.device.identity)
     store.recover()
     known = store.read(store.current)
-    if known is None:
+    if known is None or _is_new(store, place):
         if not place.profile.uplink.secure:
             return skipped("the broker is on this machine and open to it: no certificate is needed")
         known = _enrol(store, place)
     if known is None:
         return warning("this device has no certificate", NOT_ENROLLED)
     return _judged(known, place)
+
+
+def _is_new(store: Store, place: Place) -> bool:
+    """Whether a label was given with the command that another enrolment than the present one is for."""
+    return bool(place.answers.label) and enrol.already(store, parse_label(place.answers.label)) is None
 
 
 def _enrol(store: Store, place: Place) -> Identity | None:

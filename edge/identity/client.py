@@ -29,7 +29,7 @@ def fetch_root(server: str, fingerprint: str) -> x509.Certificate:
     told = _ask(server, context(None), "GET", AUTHORITY, b"", Authority, None)
     try:
         root = x509.load_pem_x509_certificate(told.root.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise _other(server) from error
     if fingerprint_of(root.public_bytes(Encoding.DER)) != fingerprint:
         raise _other(server)
@@ -59,7 +59,7 @@ def _ask(server: str, tls: ssl.SSLContext, method: str, path: str, body: bytes, 
             check_dates(connection.sock.getpeercert(binary_form=True), at)
         connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
         answer = connection.getresponse()
-        return _read(answer.status, answer.read(MAX_ANSWER), kind)
+        return _read(answer.status, answer.read(MAX_ANSWER), kind, known=at is not None)
     except ssl.SSLCertVerificationError as error:
         raise EnrolError("not_trusted", f"{server} is not to be trusted: {error.verify_message or error}",
                          "is this the address on the label, and the server's certificate for that name?",
@@ -71,10 +71,12 @@ def _ask(server: str, tls: ssl.SSLContext, method: str, path: str, body: bytes, 
         connection.close()
 
 
-def _read(status: int, body: bytes, kind: type[T]) -> T:
+def _read(status: int, body: bytes, kind: type[T], *, known: bool) -> T:
     try:
         if status == http.client.OK:
             return msgspec.json.decode(body, type=kind)
+        if not known:
+            raise msgspec.DecodeError("a stranger's words are not for the person at the box")
         told = msgspec.json.decode(body, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EnrolError("unreachable", f"the answer (HTTP {status}) is not of an enrolment server",

@@ -38,9 +38,9 @@ def new_key() -> Key:
 
 def begin(store: Store, label: Label) -> Pending:
     """Make a key and a signed request for a label, and keep both; the same again where the label is the same."""
-    claim = Ed25519PrivateKey.from_private_bytes(claim_seed(label))
+    claim = _claim_key(label)
     pending = store.pending()
-    if pending is not None and _is_for(pending, label, claim):
+    if pending is not None and _is_of(pending.request, label, claim):
         if label.server and label.server != pending.server:
             pending = msgspec.structs.replace(pending, server=label.server)
             store.keep_pending(pending)
@@ -54,9 +54,23 @@ def begin(store: Store, label: Label) -> Pending:
     return pending
 
 
-def _is_for(pending: Pending, label: Label, claim: Ed25519PrivateKey) -> bool:
-    request = pending.request
-    if (request.device, pending.fingerprint) != (label.device, label.fingerprint):
+def already(store: Store, label: Label | None) -> Identity | None:
+    """The identity in use, where it was this very label that gave it, or nobody says which: what is typed twice, or
+    after a power cut, is no other enrolment."""
+    claim, present = store.claim(), store.read(store.current)
+    if present is None or store.pending() is not None:
+        return None
+    if label is not None and (claim is None or not _is_of(claim, label, _claim_key(label))):
+        return None
+    return present
+
+
+def _claim_key(label: Label) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(claim_seed(label))  # of device, code and fingerprint
+
+
+def _is_of(request: EnrolRequest, label: Label, claim: Ed25519PrivateKey) -> bool:
+    if request.device != label.device:
         return False
     try:
         claim.public_key().verify(bytes.fromhex(request.proof), claim_statement(request.device, request.csr))
@@ -88,7 +102,7 @@ def accept(store: Store, pending: Pending, issued: Issued) -> Identity:
     key = read_key(pending.key.encode())
     identity = identity_of(issued, key, pending.fingerprint, pending.server)
     store.set_floor(max(issued.t, store.floor()))
-    store.enrolled(identity)
+    store.enrolled(identity, pending.request)
     return identity
 
 

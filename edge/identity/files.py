@@ -1,6 +1,7 @@
 """The identity's files: each written whole, readable by its owner only, and put right after a power cut.
 
     pending.json   an enrolment under way: the key and the request. Gone when current.pem is there
+    claim.json     the request that brought current.pem, or one before it: no secret, but it knows its label again
     current.pem    the identity in use: key, certificate, what leads to the root, and the root; one file, so that no
                    power cut parts them
     next.key       a rotation under way: the new key
@@ -17,7 +18,7 @@ from pathlib import Path
 import msgspec
 import structlog
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -98,7 +99,7 @@ def read_identity(content: bytes) -> Identity:
         certificate.verify_directly_issued_by(issuing)
         if certificate.public_key() != key.public_key():
             raise ValueError("key and certificate do not belong together")
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise EnrolError("damaged", f"this device's identity is damaged: {error or 'a signature does not fit'}",
                          ANEW) from error
     return Identity(server.decode().removeprefix("server: "), key, certificate, issuing, root)
@@ -121,7 +122,7 @@ def identity_of(issued: Issued, key: Key, fingerprint: str, server: str) -> Iden
     try:
         root = x509.load_pem_x509_certificate(issued.root.encode())
         parts = [x509.load_pem_x509_certificate(text.encode()) for text in (issued.certificate, issued.chain)]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise EnrolError("bad_answer", f"the answer holds no certificates: {error}", fix) from error
     if fingerprint_of(root.public_bytes(Encoding.DER)) != fingerprint:
         raise EnrolError("other_authority", "the answer is of another authority than the label's", fix)
@@ -138,6 +139,7 @@ class Store:
         self.folder = folder
         self.current, self.next = folder / "current.pem", folder / "next.pem"
         self._pending, self._next_key, self._floor = folder / "pending.json", folder / "next.key", folder / "floor"
+        self._claim = folder / "claim.json"
 
     def recover(self) -> None:
         """After a start: what a power cut left half done is completed where all is there, and undone otherwise."""
@@ -182,12 +184,20 @@ class Store:
         """Keep an enrolment before anything of it is sent."""
         self._write(self._pending, msgspec.json.encode(pending))
 
-    def enrolled(self, identity: Identity) -> None:
-        """Take an identity into use, and forget what led to it."""
+    def enrolled(self, identity: Identity, claim: EnrolRequest) -> None:
+        """Take an identity into use, and forget what led to it but for the claim."""
+        self._write(self._claim, msgspec.json.encode(claim))
         self._write(self.current, identity.to_bytes())
         for rest in (self.next, self._next_key, self._pending):
             rest.unlink(missing_ok=True)
-        self._sync()
+        _sync(self.folder)
+
+    def claim(self) -> EnrolRequest | None:
+        """The request that was answered last; None where nobody knows."""
+        try:
+            return msgspec.json.decode(self._claim.read_bytes(), type=EnrolRequest)
+        except (OSError, UnicodeDecodeError, msgspec.DecodeError):
+            return None
 
     def give_up(self) -> None:
         """Forget the enrolment under way."""
@@ -211,7 +221,7 @@ class Store:
     def promote(self) -> None:
         """The next identity is the present one from now on; the one before is gone."""
         os.replace(self.next, self.current)
-        self._sync()
+        _sync(self.folder)
         self._next_key.unlink(missing_ok=True)
 
     def floor(self) -> float:
@@ -238,14 +248,15 @@ class Store:
             os.fsync(out.fileno())
         _hand_over(part, self.folder.parent)
         os.replace(part, file)
-        self._sync()
+        _sync(self.folder)
 
-    def _sync(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _drop(file: Path, why: str) -> None:

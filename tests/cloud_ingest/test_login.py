@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cloud_ingest import tokens
 from cloud_ingest.http import Server
 from cloud_ingest.limits import Limits
 from tests.cloud_ingest.browsing import DESKTOP, NO_WEBGL, PHONE, chromium, driver, sync_api
-from tests.cloud_ingest.doors import client, counted, now, port_of, serving, token
+from tests.cloud_ingest.doors import certified, client, counted, now, port_of, serving, token
 from tests.cloud_ingest.feeding import COLA, T0, Cloud
 
 expect = sync_api.expect
@@ -197,3 +198,12 @@ def test_a_link_from_elsewhere_finds_the_login_that_is_there(browser: sync_api.B
     page.goto(server.address)
     expect(page.locator("body[data-revision]")).to_have_count(1)
     context.close()
+
+
+def test_over_tls_a_form_of_the_same_host_without_tls_is_foreign(db: Path, secret: str, tmp_path: Path) -> None:
+    """Who sits on the line can make such a page, and log a browser in as somebody else."""
+    with serving(db, cert=certified(tmp_path)) as server, \
+            client(server, verify=ssl.create_default_context(cafile=tmp_path / "root.pem")) as visitor:
+        for origin, status in ((server.address.replace("https:", "http:"), 403), (server.address, 303)):
+            answer = visitor.post("/login", data={"token": secret}, headers={"Origin": origin})
+            assert (origin, answer.status_code) == (origin, status)

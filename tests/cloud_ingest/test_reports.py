@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from cloud_ingest import reports
 from cloud_ingest.__main__ import app
+from cloud_ingest.pki.signed import base64url
 from cloud_ingest.pki.x509 import DAY_S
 from cloud_ingest.reports import NAME, Sent, Verdict, joined, judge_sent, judge_text
 from cloud_ingest.store import STORES
@@ -239,10 +240,45 @@ def test_a_hostile_report_runs_nothing_in_a_browser_and_moves_nothing_on_a_termi
 def test_reports_are_found_by_an_index(world: World) -> None:
     kept(world, "shop-1", "x")
     db = sqlite3.connect(world.path / "cloud.db")
-    plan = db.execute(f"EXPLAIN QUERY PLAN {reports._PIECES}", (None,)).fetchall()
+    plan = db.execute(f"EXPLAIN QUERY PLAN {reports._PIECES}", (None, 9)).fetchall()
     db.close()
     assert "reading_report" in str(plan)
 
 
 def test_a_sending_knows_what_is_missing() -> None:
     assert Sent("shop-1", RUN, 1.0, 4, {2: "b", 4: "d"}).missing == (1, 3)
+
+
+CURVE, KEY, VERSION = (bytes.fromhex(each) for each in ("06082a8648ce3d030107", "06072a8648ce3d0201", "a003020102"))
+
+
+@pytest.mark.parametrize(("there", "instead"), [
+    (CURVE, bytes.fromhex("06082a8648ce3d030109")), (KEY, bytes.fromhex("06072a8648ce3d0209")),
+    (VERSION, bytes.fromhex("a003020107")),
+], ids=["curve", "kind of key", "version"])
+def test_a_certificate_of_a_kind_that_nobody_knows_spoils_only_its_own_report(
+        there: bytes, instead: bytes, world: World) -> None:
+    signed = signed_by(world, "shop-1")
+    header = json.loads(base64url(signed["protected"]))
+    odd = base64.b64decode(header["x5c"][0]).replace(there, instead)
+    header["x5c"][0] = base64.b64encode(odd).decode()
+    protected = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=").decode()
+    assert judged(world, signed | {"protected": protected}, "shop-1").kind == "not_signed"
+
+
+def test_a_device_that_sends_pieces_for_ever_fills_no_memory_and_hides_nobody_elses_report(
+        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = json.dumps(signed_by(world, "shop-1"))
+    kept(world, "shop-1", text)
+    with sqlite3.connect(world.path / "cloud.db") as db:
+        row = db.execute("SELECT * FROM reading LIMIT 1").fetchone()
+        columns = [each[1] for each in db.execute("PRAGMA table_info(reading)")]
+        for n in range(100):
+            given = dict(zip(columns, row, strict=True)) | {"device": "shop-2", "seq": 1000 + n, "t": 2e9 + n,
+                                                           "value": f"{n:032x} 1/1 junk"}
+            db.execute(f"INSERT INTO reading VALUES ({','.join('?' * len(columns))})", tuple(given.values()))
+    db.close()
+    monkeypatch.setattr(reports, "MOST_ROWS", 40)
+    sent = reports.read_sent(world.path / "cloud.db")
+    assert len([each for each in sent if each.device == "shop-2"]) == 40
+    assert [judge_sent(each, world.folder, world.ledger).kind for each in sent if each.device == "shop-1"] == ["valid"]

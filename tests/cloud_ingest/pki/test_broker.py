@@ -7,7 +7,9 @@ import re
 import resource
 import signal
 import socket
+import sqlite3
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -294,3 +296,18 @@ def test_the_guards_own_visit_to_end_a_session_is_no_takeover(world: World) -> N
     assert b'"online":false' in told
     assert b'"boot":3' in told
 
+
+
+def test_a_ledger_that_fails_for_a_while_does_not_end_the_guard(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, steps = threading.Event(), list[int]()
+    guard = Guard(world.folder, world.ledger, world.clock)
+
+    def step() -> None:
+        steps.append(1)
+        if len(steps) == 1:
+            raise sqlite3.OperationalError("database or disk is full")
+        stop.set()
+
+    monkeypatch.setattr(guard, "step", step)
+    guard.run(stop)
+    assert len(steps) == 2

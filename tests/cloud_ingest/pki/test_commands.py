@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,11 @@ import structlog
 import typer
 from typer.testing import CliRunner, Result
 
+from cloud_ingest import __main__ as program
 from cloud_ingest import pki_commands
+from cloud_ingest.pki.ledger import Ledger
 from edge import identity_commands
+from edge.clock import SystemClock
 from edge.errors import ConfigError, StoreError
 from edge.wire.enrol import parse_label
 
@@ -191,3 +198,81 @@ def test_without_an_authority_every_command_says_how_to_make_one(run: Run) -> No
     ("enroll",)])
 def test_every_command_has_an_example_in_its_help(command: tuple[str, ...], run: Run) -> None:
     assert "Example" in run(*command, "--help").stdout
+
+
+def test_of_many_labels_all_are_made_or_none(run: Run, tmp_path: Path) -> None:
+    label, stick = invite(run), tmp_path / "stick"
+    with pytest.raises(ConfigError):
+        invite(run, "shop-1", "NOT-ONE")
+    with pytest.raises(OSError, match="nowhere"):
+        run("device", "invite", "shop-1", "--site", "berlin-042", "--sheet", "nowhere/labels.html")
+    assert enrol_by_stick(run, label, stick).exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["", "x" * 60])
+def test_a_name_that_no_certificate_can_have_makes_no_authority(name: str, run: Run) -> None:
+    with pytest.raises(ConfigError, match="--name"):
+        run("ca", "init", "--ca", "other", "--name", name)
+    assert not Path("other").exists()
+
+
+@pytest.mark.parametrize("name", ["two words", "mqtt.example.org:8883", "*.example.org", "m\u00fcnchen.example"])
+def test_a_broker_is_not_given_a_name_that_no_device_can_reach(name: str, run: Run) -> None:
+    with pytest.raises(ConfigError, match="--name"):
+        run("broker", "config", "--name", name)
+    assert not Path("broker").exists()
+
+
+def test_the_same_label_again_finds_the_box_enrolled_and_alarms_nobody(run: Run, tmp_path: Path) -> None:
+    label, stick = invite(run), tmp_path / "stick"
+    enrol_by_stick(run, label, stick)
+    run("enroll", "--data", "box", "--usb", str(stick))
+    again = json.loads(run("enroll", label, "--data", "box", "--server", "127.0.0.1:1", "--json").stdout)
+    assert (again["enrolled"], again["device"]) == (True, "shop-1")
+    anew = run("enroll", invite(run), "--data", "box", "--server", "127.0.0.1:1", "--json")
+    assert anew.exit_code == identity_commands.EXIT_UNREACHABLE, "another label is another enrolment"
+
+
+def test_a_device_that_has_a_site_is_invited_again_as_every_refusal_says(run: Run) -> None:
+    invite(run)
+    assert run("device", "invite", "shop-1").exit_code == 0
+    with pytest.raises(ConfigError, match="--site"):
+        run("device", "invite", "shop-new")
+
+
+def test_what_the_system_refuses_is_one_line_and_no_trace(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = subprocess.run([sys.executable, "-m", "cloud_ingest", "ca", "init", "--ca", "file"], cwd=tmp_path,
+                         capture_output=True, text=True, check=False, timeout=50)
+    assert (ran.returncode, ran.stderr) == (2, "file: File exists\n")
+
+
+def test_a_topic_that_is_written_from_right_to_left_turns_no_line_of_the_status(run: Run) -> None:
+    ledger = Ledger(Path("ca/authority.db"))
+    ledger.refuse("foreign_publish", "shop-1", "192.0.2.1", SystemClock().now(), "cg/\u202elist [red]\x1b[2J")
+    ledger.close()
+    told = run("broker", "status").stdout
+    assert "foreign_publish" in told
+    assert {"\u202e", "\x1b"} & set(told) == set()
+
+
+def test_a_database_that_fails_under_a_command_is_one_line_and_no_trace(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(program, "app", full)
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 2
+    assert "database or disk is full" in capsys.readouterr().err
+
+
+def test_the_line_that_comes_next_is_right_as_it_is_printed_and_may_be_run_twice(run: Run, tmp_path: Path) -> None:
+    stick = tmp_path / "my stick"
+    stick.mkdir()
+    said = run("enroll", invite(run), "--data", "box", "--usb", str(stick), "--json").stdout
+    here = json.loads(said)["next"][1]
+    run("device", "sign", str(stick / "shop-1.request.json"))
+    for _ in range(2):
+        assert "is enrolled" in run(*shlex.split(here)[1:]).stdout

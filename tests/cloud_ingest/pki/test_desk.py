@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +13,12 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from cloud_ingest.pki.desk import GRACE_S, INVITED_S, LIFE_S, PER_DEVICE, Desk
-from cloud_ingest.pki.folder import create, load
+from cloud_ingest.pki.folder import ISSUING_LIFE_S, create, keep_leaf, load
 from cloud_ingest.pki.ledger import Ledger
-from cloud_ingest.pki.x509 import new_key
+from cloud_ingest.pki.x509 import Leaf, make_crl, new_key
 from edge.clock import ManualClock
 from edge.errors import ConfigError, EnrolError, StoreError
 from edge.identity.enrol import request_for
@@ -104,15 +109,23 @@ def test_enrolling_anew_revokes_what_the_device_had(office: Office) -> None:
     assert states == {f"{first.serial_number:x}": NOW, f"{second.serial_number:x}": None}
 
 
-def test_whoever_guesses_is_stopped_and_the_right_label_works_once_the_time_is_over(office: Office) -> None:
+def test_whoever_guesses_is_stopped_until_the_time_is_over(office: Office) -> None:
     label = office.label()
     wrong = Label(label.device, "0" * 12, label.fingerprint)
     for i in range(PER_DEVICE):
         refused("wrong_label", office.enrol, wrong, new_key(), f"192.0.2.{i}")
-    told = refused("too_many_tries", office.enrol, label, new_key())
+    told = refused("too_many_tries", office.enrol, wrong, new_key())
     assert ("wrong_label", "shop-1", 1) in office.refusals()
     office.clock.advance(told.retry_s)
-    office.enrol(label, new_key())
+    refused("wrong_label", office.enrol, wrong, new_key())
+
+
+def test_strangers_who_guess_do_not_keep_the_right_label_out(office: Office) -> None:
+    label = office.label()
+    wrong = Label(label.device, "0" * 12, label.fingerprint)
+    for i in range(PER_DEVICE):
+        refused("wrong_label", office.enrol, wrong, new_key(), f"192.0.2.{i}")
+    office.enrol(label, new_key(), "198.51.100.1")
 
 
 def test_one_address_that_guesses_does_not_stop_another(office: Office) -> None:
@@ -237,3 +250,67 @@ def test_a_storm_of_refusals_does_not_grow_the_ledger_without_end(office: Office
         office.ledger.refuse("wrong_label", f"shop-{i}", HERE, NOW + i)
     assert [each.subject for each in office.ledger.refusals()][-1] == "shop-20"
     assert len(office.ledger.refusals()) == 10
+
+
+def test_a_label_that_no_box_can_read_does_not_end_the_one_before(office: Office) -> None:
+    label = office.label()
+    for server in ("enrol.example.org", "two words:8443", "https://enrol:8443"):
+        with pytest.raises(ConfigError, match="HOST:PORT"):
+            office.desk.invite("shop-1", "site-1", server)
+    office.enrol(label, new_key())
+
+
+def test_a_ledger_is_not_closed_under_a_transaction_of_another_thread(tmp_path: Path) -> None:
+    """Otherwise SQLite ends the process with a segmentation fault, at best."""
+    ledger = Ledger(tmp_path / "authority.db")
+    closing = threading.Thread(target=ledger.close)
+    with ledger.change() as db:
+        closing.start()
+        closing.join(0.1)  # it would be through by now
+        db.execute("INSERT INTO meta VALUES ('whole', 1)")
+    closing.join()
+    again = Ledger(tmp_path / "authority.db")
+    assert again.meta("whole") == 1
+    again.close()
+
+
+def test_a_ledger_that_is_busy_or_closed_to_this_user_is_not_said_to_be_broken(tmp_path: Path) -> None:
+    Ledger(tmp_path / "authority.db").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "authority.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked") as busy:
+            Ledger(tmp_path / "authority.db", patience_s=0.01)
+    (tmp_path / "other.db").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError, match="backup"):
+        Ledger(tmp_path / "other.db")
+    assert "backup" not in str(busy.value)
+
+
+def test_an_authority_that_ran_out_says_so_to_the_device_and_to_the_operator(office: Office) -> None:
+    label = office.label()
+    office.clock.advance(ISSUING_LIFE_S)
+    fresh = office.desk.invite("shop-1", "site-1")
+    assert label != fresh
+    refused("authority_ended", office.enrol, fresh, new_key())
+    with pytest.raises(EnrolError, match="ran out"):
+        keep_leaf(office.path / "server.pem", office.folder.issuing, Leaf("broker", "server", 9.0), "",
+                  office.clock.now())
+
+
+def test_a_long_revocation_list_is_made_in_one_go(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cryptography copies its list at each entry that is added: 200,000 took 40 s, in which nobody could enrol."""
+    monkeypatch.delattr(x509.CertificateRevocationListBuilder, "add_revoked_certificate")
+    made = make_crl(office.folder.issuing, 7, [(serial, NOW) for serial in range(1, 1001)], NOW, 60.0)
+    assert {each.serial_number for each in made} == set(range(1, 1001))
+    assert made.is_signature_valid(office.folder.issuing.certificate.public_key())  # type: ignore[arg-type]  # P-256
+
+
+@pytest.mark.parametrize(("there", "instead"), [("020100", "020105"), ("06082a8648ce3d030107", "06082a8648ce3d030109")],
+                         ids=["version", "curve"])
+def test_a_request_of_a_kind_that_nobody_knows_is_refused_and_noted(there: str, instead: str, office: Office) -> None:
+    issued = office.enrol(office.label(), new_key())
+    request = x509.load_pem_x509_csr(request_for(new_key(), "shop-1").encode()).public_bytes(Encoding.DER)
+    odd = base64.b64encode(request.replace(bytes.fromhex(there), bytes.fromhex(instead), 1)).decode()
+    csr = f"-----BEGIN CERTIFICATE REQUEST-----\n{odd}\n-----END CERTIFICATE REQUEST-----\n"
+    refused("bad_request", office.desk.rotate, read(issued), RotateRequest(csr=csr), HERE)
+    assert ("bad_request", "shop-1", 1) in office.refusals()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cloud_ingest.pki import server
+from edge.errors import ConfigError
 from tests.cloud_ingest.pki.world import HOST, World, until, world_in
 
 ROOT = b"GET /v1/ca HTTP/1.1\r\nHost: enrol\r\n\r\n"
@@ -97,3 +100,36 @@ def test_one_address_cannot_have_every_place(world: World, monkeypatch: pytest.M
         return False
 
     until(let_in, "a place is free again")
+
+
+def test_who_leaves_before_the_handshake_leaves_no_trace_but_a_count(
+        world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(8):
+        with socket.create_connection((HOST, world.server.port)) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: world.count("enrol_tls") == 8, "each is counted")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_full_disk_on_one_day_does_not_end_the_renewal_of_the_servers_certificate(
+        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, stop = list[int](), threading.Event()
+
+    def renew() -> None:
+        tried.append(1)
+        if len(tried) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        stop.set()
+
+    monkeypatch.setattr(world.server, "renew", renew)
+    monkeypatch.setattr(world.server, "start", lambda: None)
+    server.keep_serving(world.server, stop, every_s=0.01)
+    assert len(tried) == 2
+
+
+def test_a_second_server_on_the_same_port_says_so_and_leaves_the_firsts_certificate(world: World) -> None:
+    file = world.folder.path / "enrol.pem"
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match="already in use"):
+        server.EnrolServer(world.folder, world.ledger, world.clock, world.desk, (HOST, world.server.port), ("other",))
+    assert file.read_bytes() == before

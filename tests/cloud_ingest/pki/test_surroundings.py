@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from cloud_ingest.pki import folder as folders
 from cloud_ingest.pki.broker import RULES, SPARE_FILES, UNIT, Limits, Listeners, configure
 from cloud_ingest.pki.ledger import Ledger
+from edge.errors import ConfigError
 
 NOW, PORT, BURST = 1_800_000_000.0, 18_883, 40
 WORST = 3.5
@@ -85,3 +87,41 @@ def test_the_rules_let_each_address_open_its_burst_and_no_more(broker: Path) -> 
     flooding, neighbour = map(int, done.stdout.split())
     assert BURST <= flooding < 2 * BURST
     assert neighbour == BURST // 2, "one address closes the door to another"
+
+
+def configured(path: Path, user: str) -> Path:
+    if not (path / "ca").exists():
+        folders.create(path / "ca", "Test", NOW)
+    folder = folders.load(path / "ca")
+    ledger = Ledger(folder.ledger)
+    try:
+        configure(folder, ledger, path / "broker", Listeners(("127.0.0.1",)), Limits(), NOW, user)
+    finally:
+        ledger.close()
+    return path / "broker"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands a broker over")
+def test_who_takes_over_the_broker_writes_neither_its_unit_nor_its_lists(tmp_path: Path) -> None:
+    os.chown(configured(tmp_path, "root"), pwd.getpwnam("nobody").pw_uid, -1)
+    made = configured(tmp_path, "nobody")
+    owned = {each.name for each in made.iterdir() if each.owner() == "nobody"}
+    assert owned == {"server.key", "state", "log"}
+    assert (made.owner(), made.stat().st_gid) == ("root", pwd.getpwnam("nobody").pw_gid)
+    assert "pid_file " + str(made / "state") in (made / "mosquitto.conf").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands a broker over")
+def test_a_user_that_this_machine_does_not_have_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nobody-at-all"):
+        configured(tmp_path, "nobody-at-all")
+    assert not (tmp_path / "broker").exists()
+
+
+def test_nobody_else_may_write_what_systemd_and_the_packet_filter_run(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        made = configured(tmp_path, "root")
+    finally:
+        os.umask(before)
+    assert [each.name for each in made.iterdir() if each.stat().st_mode & 0o022] == []

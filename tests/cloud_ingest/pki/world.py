@@ -25,10 +25,10 @@ from cloud_ingest.pki.server import EnrolServer
 from cloud_ingest.pki.serving import try_end_session
 from cloud_ingest.pki.x509 import DAY_S, Key, Leaf, Signer, issue, key_pem, new_key, pem
 from edge.clock import SystemClock
-from edge.identity.enrol import begin, send
+from edge.identity.enrol import begin, request_for, send
 from edge.identity.files import Identity, Store
 from edge.identity.trust import Moment
-from edge.wire.enrol import Label
+from edge.wire.enrol import EnrolRequest, Label
 from tests.conftest import free_port, wait_for_port
 
 HOST = "127.0.0.1"
@@ -103,7 +103,8 @@ class World:
         made = self.desk._make(device, key.public_key(), "", self.clock.now())
         identity = Identity(self.address, key, x509.load_pem_x509_certificate(made.pem.encode()),
                             self.folder.issuing.certificate, self.folder.root)
-        self.store(device).enrolled(identity)
+        claim = EnrolRequest(device=device, csr=request_for(key, device), proof="0" * 128)
+        self.store(device).enrolled(identity, claim)
         return identity
 
     def file(self, name: str, key: Key, *certificates: x509.Certificate) -> Path:
@@ -162,7 +163,7 @@ def running(mosquitto: str, broker: Path, port: int) -> Iterator[subprocess.Pope
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_for_port(port)
-            until((broker / "mosquitto.pid").exists, "the broker notes its process id")
+            until((broker / brokers.PID).exists, "the broker notes its process id")
             yield process
         finally:
             process.terminate()

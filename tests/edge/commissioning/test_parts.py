@@ -23,6 +23,7 @@ from edge.documents import Documents
 from edge.errors import ConfigError
 from edge.finds import Choice, Find
 from edge.finds import Place as Socket
+from edge.identity.files import Store
 from edge.profile import load_profile
 from edge.readings import Reading, no_value
 from edge.sim.shelves import shelf_of
@@ -269,3 +270,23 @@ def test_a_report_goes_up_in_pieces_that_a_record_can_hold() -> None:
     assert len(pieces) > 3
     assert "".join(piece.split(" ", 2)[2] for piece in pieces) == content
     assert msgspec.json.decode(msgspec.json.encode(RUN), type=Run) == RUN
+
+
+def test_a_new_label_is_taken_though_there_is_a_certificate_and_the_same_one_is_not(tmp_path: Path) -> None:
+    profile = write_profile(tmp_path / "shop.toml", tmp_path / "box", 9, tls=True)
+    store = Store(profile.device.identity)
+
+    def serial_with(label: str) -> int:
+        place = Place(tmp_path / "shop.toml", profile, SystemClock(), Nobody(Console(quiet=True)),
+                      Answers(label=label), Documents(tmp_path / "box"), "1", patience_s=0.01)
+        assert uplink.identity(place).state == "ok"
+        identity = store.read(store.current)
+        assert identity is not None
+        return identity.certificate.serial_number
+
+    with world_in(tmp_path / "world", None) as world:
+        label = str(world.invite("shop-1"))
+        first = serial_with(label)
+        assert serial_with(label) == serial_with("") == first
+        world.desk.revoke("shop-1", "it was stolen, and came back")
+        assert serial_with(str(world.invite("shop-1"))) != first

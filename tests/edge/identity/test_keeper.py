@@ -97,7 +97,7 @@ def test_a_live_device_rotates_and_drops_the_old_key_only_when_the_broker_took_t
         until(lambda: serial(world, "shop-2") != before, "the new identity is the present one")
         until(lambda: any(each.used for each in world.ledger.certificates("device = 'shop-2' AND parent <> ''")),
               "the authority hears that it is in use")
-    assert {file.name for file in world.store("shop-2").folder.iterdir()} == {"current.pem", "floor"}
+    assert {file.name for file in world.store("shop-2").folder.iterdir()} == {"claim.json", "current.pem", "floor"}
 
 
 def test_a_broker_that_refuses_the_new_certificate_costs_nothing(world: World) -> None:

@@ -13,7 +13,7 @@ import pytest
 from cloud_ingest.pki.x509 import DAY_S
 from edge.clock import SystemClock
 from edge.errors import EnrolError
-from edge.identity.enrol import begin, send
+from edge.identity.enrol import already, begin, send
 from edge.identity.files import Store
 from edge.identity.keeper import Keeper
 from edge.wire.enrol import Label
@@ -61,7 +61,8 @@ def test_an_enrolment_that_is_cut_anywhere_is_completed_by_the_next_start_or_by_
         identity = store.read(store.current)
         assert identity is not None
         assert identity.device == label.device
-        assert left(store) == {"current.pem", "floor"}
+        assert left(store) == {"claim.json", "current.pem", "floor"}
+        assert already(store, label) is not None
         assert [f"{identity.certificate.serial_number:x}"] == [
             each.serial for each in world.ledger.certificates("device = ?", label.device)]
     assert by_itself >= cuts / 2  # from the moment on when the request was kept
@@ -89,7 +90,7 @@ def test_a_rotation_that_is_cut_anywhere_leaves_an_identity_that_works_and_goes_
         identity = store.read(store.current)
         assert identity is not None
         assert store.current.read_bytes() != old
-        assert left(store) == {"current.pem", "floor"}
+        assert left(store) == {"claim.json", "current.pem", "floor"}
         living = world.ledger.certificates("device = ? AND revoked IS NULL", label.device)
         assert next(each.serial for each in living) == f"{identity.certificate.serial_number:x}"
         assert len(living) == 2  # the old one, which only ends, and its one successor
