@@ -82,7 +82,8 @@ def evaluate(
         typer.echo(msgspec.json.encode(rows))
         return
     shown = ", ".join(f"{name} >= {detector.card.thresholds[name]}" for name in CLASSES)
-    out.print(_table(f"{model.name} on {folder}, counted where {shown}", list(rows.items())))
+    title = f"{model.name} on {folder}, counted where {shown}; {detector.inferences} inferences"
+    out.print(_table(title, list(rows.items())))
 
 
 @vision_app.command()
@@ -119,6 +120,7 @@ def card(
     rows = [(f"{place}: {name}", row) for place, own in made.figures.items() for name, row in own.items()]
     speeds = ", ".join(f"{each.ms} ms on {each.threads}" for each in made.speed)
     out.print(_table(f"{model.name} ({made.kind}), thresholds {made.thresholds}, {speeds} threads", rows))
+    out.print(f"inferences a photo: {', '.join(f'{place} {number}' for place, number in made.looks.items())}")
 
 
 @vision_app.command()

@@ -36,6 +36,32 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     boxes: int
 
 
+class Closer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a picture is looked at again where its packs are small (`closer.py`); pixels are the input's.
+
+    Attributes:
+        scales: how much larger than at the first look the picture is, at each further one.
+        small: the root of a pack's area, where the first look's median is below this, packs are small.
+        sure: score from which a find of the first look says how large packs are.
+        least: score that a find of any look needs to be joined with the others'.
+        like: overlap from which finds of two looks are one thing.
+        unseen: share of a find's score that a look without it says.
+        sizes: the root of a pack's area between which a look is fully trusted.
+        steady, usual: goods count from their threshold times (m / usual) ** steady on, where m is the median score of
+            the goods found: what is hard to see everywhere in a frame is told sooner. 0 is never.
+    """
+
+    scales: tuple[Annotated[float, msgspec.Meta(gt=1, le=8)], ...] = (1.5, 1.9, 2.4)
+    small: float = 45.0
+    sure: Share = 0.35
+    least: Share = 0.12
+    like: Share = 0.55
+    unseen: Share = 0.5
+    sizes: tuple[float, float] = (24.0, 90.0)
+    steady: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
+    usual: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.35
+
+
 class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Median milliseconds of one inference, without letterbox and decoding."""
 
@@ -54,11 +80,13 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         distances: where a box side may lie, in strides from its cell's middle (`boxes.decode`).
         thresholds: the score that counts, per class.
         chosen_on: what the thresholds were chosen on, per class; never on what judges.
+        closer: how small packs are looked at again; None is never.
+        looks: inferences that a photo of the judging sources took on average, per source.
         figures: per source of photos and class.
         speed: per number of threads.
     """
 
-    card: Literal["cornergrid.model/2"] = "cornergrid.model/2"
+    card: Literal["cornergrid.model/3"] = "cornergrid.model/3"
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     kind: Literal["fp32", "int8"]
     licence: str
@@ -73,6 +101,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     chosen_on: dict[str, str] = {}
     nms_iou: Share
     max_detections: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    closer: Closer | None = None
+    looks: dict[str, float] = {}
     figures: dict[str, dict[str, Accuracy]] = {}
     speed: tuple[Speed, ...] = ()
 

@@ -21,12 +21,14 @@ class Detections:
         scores: float32 (n,), 0 to 1.
         classes: int64 (n,), index into `labels`.
         labels: the names of the classes, as the model's card says.
+        bar: by how much more than usual goods had to score in this frame; 1 but for frames that were looked at closer.
     """
 
     boxes: Floats
     scores: Floats
     classes: npt.NDArray[np.int64]
     labels: tuple[str, ...] = ("product",)
+    bar: float = 1.0
 
     def __len__(self) -> int:
         return len(self.scores)

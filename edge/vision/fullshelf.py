@@ -12,7 +12,7 @@ from edge.vision.detector import Detector, Image
 from edge.vision.observe import Stand, small_view
 from edge.vision.quality import baseline_of
 from edge.vision.slots import Fill, Laid, SlotLook, canvas_size, estimate, learn, split
-from edge.vision.tiles import look_at, parts_of
+from edge.vision.tiles import look_at
 
 UNMOVED = 0.001
 """Pushed by less, a frame is taken as it lies."""
@@ -51,7 +51,7 @@ class FullShelf:
 
     def seen(self, image: Image, place: Alignment, canvas: Image) -> Laid:
         """The frame, its goods and its gaps in the canvas; costs an inference for each part of a large picture."""
-        found = look_at(self._detector, image, parts_of(image.shape, self.stands))
+        found = look_at(self._detector, image, self.stands)
         h, w = image.shape[:2]
         corners = found.boxes.reshape(-1, 2) / (w, h)
         boxes = (to_picture(place.matrix, corners) * self.size).reshape(-1, 4)

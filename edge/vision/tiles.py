@@ -1,4 +1,8 @@
-"""A picture too large for the detector's input, looked at part by part. Pure but for the detector."""
+"""A picture too large for the detector's input, looked at part by part. Pure but for the detector.
+
+Where the planogram says that its packs are large, the whole picture is looked at once. Otherwise the detector looks
+closer by itself (`closer.py`), and only what is too small for that too is cut into parts.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,17 @@ import cv2
 import numpy as np
 
 from edge.vision.boxes import suppress
+from edge.vision.closer import inner
 from edge.vision.detector import Detections, Detector, Image
 from edge.vision.observe import Stand
 
 INPUT = 640
-PACK_PX = 20
-"""A pack narrower than this in the detector's input is too often missed."""
-MOST = 4
-"""Parts along each side, at most: a 4K picture at 20 packs a metre."""
+LARGE_PX = 45
+"""Packs need no closer look where the root of their area in the input is as much."""
+PACK_PX = 10
+"""A pack narrower than this in the input is too often missed by the closest look too."""
+MOST = 3
+"""Parts along each side, at most."""
 SAME = 0.5
 """Goods and a gap that overlap by more are one thing, called by two names."""
 Rect = tuple[int, int, int, int]
@@ -64,8 +71,18 @@ def _whole(detector: Detector, frame: Image) -> Detections:
     return Detections(found.boxes * back, found.scores, found.classes, found.labels)
 
 
+def _shown(shape: tuple[int, ...], pixels: int) -> float:
+    return min(1.0, pixels / max(shape[:2]))
+
+
+def smallest(shape: tuple[int, ...], stands: Sequence[Stand], pixels: int = INPUT) -> float:
+    """The least root of the area that a slot has for each facing, in the input's pixels."""
+    areas = ((stand.x1 - stand.x0) * (stand.y1 - stand.y0) / stand.facings for stand in stands)
+    return math.sqrt(min(areas) * shape[0] * shape[1]) * _shown(shape, pixels)
+
+
 def parts_of(shape: tuple[int, ...], stands: Sequence[Stand], pixels: int = INPUT) -> tuple[Rect, ...]:
-    """Rectangles x0, y0, x1, y1 to look at one by one, in pixels; the whole picture where its packs are wide enough.
+    """Rectangles x0, y0, x1, y1 to look at one by one, in pixels; the whole picture where that is enough.
 
     They overlap by a pack and a half, and those without a slot are left out.
     """
@@ -73,9 +90,8 @@ def parts_of(shape: tuple[int, ...], stands: Sequence[Stand], pixels: int = INPU
     if not stands:
         return ((0, 0, w, h),)
     narrowest = min((stand.x1 - stand.x0) / stand.facings for stand in stands) * w
-    shown = narrowest * min(1.0, pixels / max(h, w))
-    # A picture smaller than the input cannot show more by being cut.
-    n = min(MOST, math.ceil(PACK_PX / shown), math.ceil(max(h, w) / pixels))
+    # A part smaller than the closest look can use would show no more.
+    n = min(MOST, math.ceil(PACK_PX / narrowest / _shown(shape, pixels)), max(h, w) // (2 * pixels))
     if n <= 1:
         return ((0, 0, w, h),)
     overlap = round(1.5 * narrowest)
@@ -97,21 +113,15 @@ def _holds(rect: Rect, stands: Sequence[Stand], size: tuple[int, int]) -> bool:
                for stand in stands)
 
 
-def look_at(detector: Detector, frame: Image, parts: Sequence[Rect], iou: float = 0.5) -> Detections:
-    """What the detector finds in the parts, in the frame's pixels; what two parts show is found once."""
-    if len(parts) == 1 and parts[0] == (0, 0, frame.shape[1], frame.shape[0]):
+def look_at(detector: Detector, frame: Image, stands: Sequence[Stand], iou: float = 0.5) -> Detections:
+    """What the detector finds of these slots, in the frame's pixels; without a slot, of all that is there."""
+    if stands and smallest(frame.shape, stands) >= LARGE_PX:
         return _whole(detector, frame)
-    seen = [_inner(_whole(detector, frame[y0:y1, x0:x1]), (x0, y0, x1, y1), frame.shape) for x0, y0, x1, y1 in parts]
-    joined = Detections(np.concatenate([each.boxes for each in seen]), np.concatenate([each.scores for each in seen]),
-                        np.concatenate([each.classes for each in seen]))
-    kept = suppress(joined, iou, len(joined))
+    parts = parts_of(frame.shape, stands)
+    seen = [inner(look(detector, frame[y0:y1, x0:x1]), (x0, y0, x1, y1), frame.shape) for x0, y0, x1, y1 in parts]
+    if len(seen) == 1:
+        return seen[0]
+    found = Detections(np.concatenate([each.boxes for each in seen]), np.concatenate([each.scores for each in seen]),
+                       np.concatenate([each.classes for each in seen]))
+    kept = suppress(found, iou, len(found))
     return Detections(kept.boxes, kept.scores, kept.classes, seen[0].labels)
-
-
-def _inner(found: Detections, part: Rect, shape: tuple[int, ...]) -> Detections:
-    """The part's finds in the frame's pixels, less those that its inner edges cut: the next part has them whole."""
-    x0, y0, x1, y1 = part
-    boxes = found.boxes + np.array((x0, y0, x0, y0), np.float32)
-    cut = (((boxes[:, 0] <= x0 + 1) & (x0 > 0)) | ((boxes[:, 1] <= y0 + 1) & (y0 > 0))
-           | ((boxes[:, 2] >= x1 - 1) & (x1 < shape[1])) | ((boxes[:, 3] >= y1 - 1) & (y1 < shape[0])))
-    return Detections(boxes[~cut], found.scores[~cut], found.classes[~cut], found.labels)

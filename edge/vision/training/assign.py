@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge.vision.training.data import Batch
-from edge.vision.training.network import DISTANCES, flatten, grid
+from edge.vision.training.network import DISTANCES, flatten, grid, placed
 
 
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -85,16 +85,19 @@ def detection_loss(maps: tuple[Tensor, ...], classes: int, batch: Batch) -> Tens
 
     Where a picture's labels do not speak of a class, its scores there are not judged.
     """
-    logits, boxes, sides = flatten(maps, classes)
+    logits, sides = flatten(maps, classes)
     centres, strides = grid(maps)
+    with torch.no_grad():
+        boxes = placed(sides, centres, strides)
     quality = torch.zeros_like(logits)
     overlap, cells_total = logits.new_zeros(()), 0
     for i, (wanted, kinds) in enumerate(zip(batch.boxes, batch.classes, strict=True)):
-        cells, rows = assign(logits[i].detach()[:, kinds], boxes[i].detach(), wanted, centres, strides)
+        cells, rows = assign(logits[i].detach()[:, kinds], boxes[i], wanted, centres, strides)
         if not len(cells):
             continue
-        giou = generalised_iou(boxes[i, cells], wanted[rows])
-        spread = distribution_loss(sides[i, cells], wanted[rows], centres[cells], strides[cells])
+        own = sides[i, cells]
+        giou = generalised_iou(placed(own, centres[cells], strides[cells]), wanted[rows])
+        spread = distribution_loss(own, wanted[rows], centres[cells], strides[cells])
         overlap = overlap + (2 * (1 - giou) + 0.5 * spread).sum()
         with torch.no_grad():
             quality[i, cells, kinds[rows]] = paired_iou(boxes[i, cells], wanted[rows]).clamp(min=0.05)

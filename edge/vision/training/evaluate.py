@@ -16,7 +16,7 @@ import structlog
 
 from edge.clock import Clock
 from edge.errors import ModelError
-from edge.vision.card import Accuracy, Card, Source, Speed, card_path, encode_card
+from edge.vision.card import Accuracy, Card, Closer, Source, Speed, card_path, encode_card
 from edge.vision.detector import Floats, Image
 from edge.vision.onnx import OnnxDetector
 from edge.vision.training.bank import Bank
@@ -106,6 +106,7 @@ def draft(data: bytes) -> Card:
             "thresholds": LOWEST,
             "nms_iou": NMS_IOU,
             "max_detections": AT_MOST,
+            "closer": Closer(),
         },
         Card,
     )
@@ -135,10 +136,13 @@ def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = q
     card = draft(data)
     detector = OnnxDetector(data, card)
     seen: dict[str, dict[str, list[Judged]]] = {}
+    looks: dict[str, float] = {}
 
     def look(name: str, photos: list[Photo]) -> dict[str, list[Judged]]:
         if name not in seen:
+            before = detector.inferences
             seen[name] = judge(detector, progress(photos, len(photos), name))
+            looks[name] = round((detector.inferences - before) / max(1, len(photos)), 1)
         return seen[name]
 
     drawn = look(RENDERED, list(rendered(card.seed, judging.scenes)))
@@ -161,6 +165,7 @@ def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = q
         data=(*card.data, *judging.sources),
         thresholds=thresholds,
         chosen_on=chosen_on,
+        looks=looks,
         figures=figures,
         speed=tuple(speed(data, card, clock, threads) for threads in judging.threads),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from edge.vision.training.bank import Bank, recoloured, sized
 from edge.vision.training.canvas import Canvas, Sprite, tint
 from edge.vision.training.packs import Colour, choose_shape, colour, write
 
+LIP = 0.1
+"""How far people draw an empty place below its board, as a share of its height."""
 FLAT = ("flat", "tub", "box", "multi", "can", "bag")
 
 
@@ -27,6 +30,7 @@ class Style:
         tight: how often packs touch, 0..1.
         gain: brightness of the goods.
         deep: how often further packs show behind the front row, 0..1.
+        alone: how often a product has a single facing, its neighbours unlike it, 0..1.
     """
 
     kind: str
@@ -36,6 +40,7 @@ class Style:
     tight: float
     gain: float
     deep: float
+    alone: float
     fill: tuple[float, float]
 
 
@@ -57,18 +62,19 @@ class Row:
 
 def choose_style(rng: np.random.Generator) -> Style:
     """A random fixture: some full, some with gaps, some sold out."""
-    kind = str(rng.choice(("shelf", "pegs", "cases", "trays"), p=(0.74, 0.06, 0.11, 0.09)))
+    kind = str(rng.choice(("shelf", "pegs", "cases", "trays"), p=(0.71, 0.11, 0.1, 0.08)))
     full = rng.random() < 0.25
     low = rng.uniform(0.45, 0.85)
     return Style(
         kind=kind,
-        shapes=tuple(choose_shape(rng) for _ in range(int(rng.integers(1, 5)))),
+        shapes=tuple(choose_shape(rng) for _ in range(int(rng.integers(1, 7)))),
         missing=0.0 if full else float(rng.uniform(0.02, 0.22)),
         empty=0.0 if full or rng.random() < 0.4 else float(rng.choice((rng.uniform(0, 0.1), rng.uniform(0.2, 0.9)),
                                                                       p=(0.9, 0.1))),
         tight=float(rng.uniform(0.5, 1.0)),
         gain=float(rng.uniform(0.75, 1.1)),
         deep=0.0 if rng.random() < 0.25 else float(rng.uniform(0.5, 1.0)),
+        alone=float(rng.uniform(0.5, 0.95)) if rng.random() < 0.25 else 0.15,
         fill=(low, float(rng.uniform(low + 0.05, 1.0))) if kind in ("shelf", "pegs") else (0.94, 1.0),
     )  # fmt: skip
 
@@ -149,13 +155,21 @@ def _lean(rng: np.random.Generator, group: Group) -> Sprite:
     return Sprite(bgr, np.asarray(cv2.warpAffine(alpha, turn, (w, h)), np.float32).reshape(h, w, 1))
 
 
-def _gap(rng: np.random.Generator, canvas: Canvas, row: Row, x0: float, x1: float, tall: float) -> None:
-    """Label an empty place, where it is wide enough to be one."""
+def _gap(rng: np.random.Generator, canvas: Canvas, row: Row, span: tuple[float, float], tall: float,
+         facings: int = 0) -> None:
+    """Label an empty place as people do, where it is wide enough to be one.
+
+    A box for each facing that is missing, or where that cannot be seen for what would be one; a little higher than its
+    neighbours, and down over the front edge of the board.
+    """
     height, width = canvas.image.shape[:2]
-    top = row.floor - min(row.clear, tall * rng.uniform(1.0, 1.1))
-    x0, x1, top, floor = max(x0, 0), min(x1, width), max(top, 0), min(row.floor, height)
-    if x1 - x0 >= max(5, 0.22 * (floor - top)) and floor - top > 6:
-        canvas.gaps.append((x0, top, x1, floor))
+    high = min(row.clear, tall * rng.uniform(1.0, 1.2))
+    number = facings or max(1, round((span[1] - span[0]) / (0.8 * high)))
+    edges = np.linspace(*span, number + 1).clip(0, width).tolist()
+    top, bottom = max(row.floor - high, 0), min(row.floor + LIP * high, height)
+    for x0, x1 in pairwise(edges):
+        if x1 - x0 >= max(5, 0.22 * (bottom - top)) and bottom - top > 6:
+            canvas.gaps.append((x0, top, x1, bottom))
 
 
 def _run(rng: np.random.Generator, style: Style, number: int) -> range:
@@ -173,15 +187,16 @@ def fill_row(rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, b
     while x < row.x1 - 8:
         if rng.random() < style.empty:
             wide = int(min(row.clear * rng.uniform(0.35, 3.0), row.x1 - x))
-            _gap(rng, canvas, row, x, x + wide, max(last, 0.6 * row.clear))
+            _gap(rng, canvas, row, (x, x + wide), max(last, 0.6 * row.clear))
             x += wide
             continue
         group = _group(rng, style, row, bank)
-        number = min(int(rng.integers(1, 4) if rng.random() < 0.4 else rng.integers(1, 9)), (row.x1 - x) // group.step)
+        many = 1 if rng.random() < style.alone else int(rng.integers(1, 4 if rng.random() < 0.3 else 9))
+        number = min(many, (row.x1 - x) // group.step)
         if number < 1:
             break
         gone = _run(rng, style, number) if group.w > 0.2 * group.h else range(0)
-        left_behind = rng.random() < 0.35
+        left_behind = rng.random() < 0.2
         for i in range(number):
             if group.deep and (i not in gone or left_behind):
                 _behind(rng, canvas, row, group, x + i * group.step)
@@ -191,7 +206,9 @@ def fill_row(rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, b
         last = group.h * group.stack
         if gone:
             spare = group.step - group.w
-            _gap(rng, canvas, row, x + gone.start * group.step - spare, x + gone.stop * group.step, last)
+            span = x + gone.start * group.step - spare, x + gone.stop * group.step
+            # Facings much narrower than high are not told apart in an empty place.
+            _gap(rng, canvas, row, span, last, len(gone) if group.w > 0.4 * last else 0)
         if style.kind != "pegs" and rng.random() < 0.08:
             _tray(rng, canvas, row, x, x + number * group.step, group, gone)
         x += number * group.step + int(rng.integers(0, 3) if rng.random() < style.tight else 0.15 * group.w)

@@ -43,7 +43,8 @@ def judge(detector: OnnxDetector, photos: Iterable[Photo]) -> dict[str, list[Jud
         found = detector.detect_all(image)
         for kind, name in enumerate(detector.card.classes):
             truth, own = np.array([each == name for each in names], bool), found.classes == kind
-            judged[name].append(Judged(boxes[truth], found.boxes[own], found.scores[own]))
+            bar = found.bar if name == PRODUCT else 1.0
+            judged[name].append(Judged(boxes[truth], found.boxes[own], found.scores[own], bar))
     return judged
 
 

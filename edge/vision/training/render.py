@@ -45,8 +45,10 @@ def clip(boxes: Floats, width: int, height: int, keep: float = 0.4) -> tuple[Flo
 
 
 def _angles(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Yaw, pitch and roll of the camera in radians: mostly nearly straight, at times from the side or the ceiling."""
-    yaw = rng.normal(0, 7) if rng.random() < 0.6 else rng.uniform(-48, 48)
+    """Yaw, pitch and roll of the camera in radians: mostly nearly straight, at times along the aisle or the ceiling."""
+    yaw = rng.normal(0, 7) if rng.random() < 0.55 else rng.uniform(-48, 48)
+    if rng.random() < 0.15:
+        yaw = rng.choice((-1, 1)) * rng.uniform(40, 64)
     pitch = rng.normal(0, 6) if rng.random() < 0.85 else rng.uniform(8, 38)
     yaw, pitch, roll = np.radians((yaw, pitch, rng.normal(0, 2.5)))
     return float(yaw), float(pitch), float(roll)

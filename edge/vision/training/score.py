@@ -21,11 +21,12 @@ _RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """One photo: the truth (m, 4), and detections (n, 4) with scores (n,), best first."""
+    """One photo: the truth (m, 4), and detections (n, 4) with scores (n,), best first; `bar` as in `Detections`."""
 
     truth: Floats
     boxes: Floats
     scores: Floats
+    bar: float = 1.0
 
 
 def overlaps(a: Floats, b: Floats) -> Floats:
@@ -67,8 +68,12 @@ def average_precision(photos: Sequence[Judged], iou: float) -> float:
 
 
 def count_error(photos: Sequence[Judged], threshold: float) -> float:
-    """Mean over photos of |detections at or above the threshold - boxes| / boxes; photos without boxes have none."""
-    errors = [abs(int((p.scores >= threshold).sum()) - len(p.truth)) / len(p.truth) for p in photos if len(p.truth)]
+    """Mean over photos of |detections that count - boxes| / boxes; photos without boxes have none.
+
+    A detection counts from the threshold times its photo's bar on.
+    """
+    counts = [(int((p.scores >= threshold * p.bar).sum()), len(p.truth)) for p in photos if len(p.truth)]
+    errors = [abs(found - there) / there for found, there in counts]
     return float(np.mean(errors)) if errors else 0.0
 
 

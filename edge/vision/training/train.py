@@ -26,7 +26,7 @@ from edge.vision.training.data import CROPS_PER_SCENE, Batch, Crops, collate
 from edge.vision.training.frozen import Frozen
 from edge.vision.training.labels import Labelled
 from edge.vision.training.network import ShelfNet
-from edge.vision.training.weights import load_weights
+from edge.vision.training.weights import load_weights, widened
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class Training:
         if start is None:
             self.net.backbone.load_imagenet()
         else:
-            self.net.load_state_dict(load_weights(start))
+            self.net.load_state_dict(widened(load_weights(start), self.net.state_dict()))
         self.net.freeze()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net.to(self.device)

@@ -42,3 +42,21 @@ def load_weights(path: Path) -> dict[str, Any]:
         name: torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
         for name, array in floats.items()
     }
+
+
+def widened(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """A state dict of a narrower network at the sizes of `wanted`, the same function of a picture.
+
+    New channels come with `wanted`'s own weights; what takes them in has zeros there, so that they begin silent.
+    """
+    made = dict(state)
+    for name, ours in state.items():
+        theirs = wanted.get(name)
+        if theirs is None or ours.shape == theirs.shape:
+            continue
+        grown = theirs.clone()
+        if grown.ndim == 4 and ours.shape[1] < grown.shape[1]:
+            grown[:, ours.shape[1] :] = 0
+        grown[tuple(slice(n) for n in ours.shape)] = ours
+        made[name] = grown
+    return made

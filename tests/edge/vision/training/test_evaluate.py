@@ -62,6 +62,9 @@ def test_a_card_is_made_that_the_detector_loads(root: Path, tmp_path: Path) -> N
     places = {"product": root / "test", "gap": root / "gap"}
     card = evaluate(model, Judging({"product": root / "val"}, places, scenes=3, threads=(1,)), SystemClock())
     assert OnnxDetector.load(model).card == card == read_model(model)[1]
+    assert card.closer is not None
+    # Pictures of 640 px show no more when they are looked at closer.
+    assert set(card.looks.values()) == {1.0}
     assert card.chosen_on["gap"] == "rendered"
     assert card.chosen_on["product"].endswith("/val")
     by_class = {place.rpartition("/")[2]: set(own) for place, own in card.figures.items()}

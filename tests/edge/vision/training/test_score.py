@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +67,8 @@ def test_count_error_by_hand() -> None:
     assert count_error(photos, 0.65) == pytest.approx((1 / 2 + 0) / 2)
     assert count_error(photos, 0.3) == pytest.approx((0 + 1 / 3) / 2)
     assert best_threshold(photos) <= 0.3
+    sooner = replace(photos[0], bar=0.5)
+    assert count_error([sooner], 0.6) == 0 < count_error([photos[0]], 0.6)
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -29,12 +29,12 @@ from edge.vision.training.data import Batch, Crops, collate  # noqa: E402
 from edge.vision.training.evaluate import draft  # noqa: E402
 from edge.vision.training.export import INPUT, bgrx, export  # noqa: E402
 from edge.vision.training.labels import labelled  # noqa: E402
-from edge.vision.training.network import BINS, CLASSES, DISTANCES, STRIDES, ShelfNet, flatten, grid  # noqa: E402
+from edge.vision.training.network import BINS, CLASSES, DISTANCES, STRIDES, WIDTH, ShelfNet, flatten, grid, placed  # noqa: E402
 from edge.vision.training.provenance import sources_of  # noqa: E402
 from edge.vision.training.scenes import CROP  # noqa: E402
 from edge.vision.training.score import overlaps  # noqa: E402
 from edge.vision.training.train import Material, Plan, Training, train  # noqa: E402
-from edge.vision.training.weights import load_weights, save_weights  # noqa: E402
+from edge.vision.training.weights import load_weights, save_weights, widened  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +117,9 @@ def test_the_exported_graph_and_the_decoding_outside_answer_as_the_network(tmp_p
     net.load_state_dict(torch.load(trained, map_location="cpu", weights_only=True)["average"])
     rgb = torch.from_numpy(np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1)[None])).float() / 255
     with torch.no_grad():
-        logits, boxes, _ = flatten(net.eval()(rgb), len(CLASSES))
+        maps = net.eval()(rgb)
+        logits, sides = flatten(maps, len(CLASSES))
+        boxes = placed(sides, *grid(maps))
     first = len(logits[0]) * 4 // 5
     np.testing.assert_allclose(found.boxes[:first], boxes[0, :first].numpy(), rtol=1e-3, atol=0.02)
     products = found.scores[found.classes == 0]
@@ -153,6 +155,27 @@ def test_weights_come_back_from_their_file(tmp_path: Path, trained: Path) -> Non
         load_weights(tmp_path / "no.npz")
 
 
+def test_a_wider_network_begins_as_the_narrower_one_was() -> None:
+    wide = ShelfNet().eval()
+    channels, state = WIDTH - 32, wide.state_dict()
+    narrow = {name: tensor[tuple(slice(channels if n == WIDTH else n) for n in tensor.shape)].clone()
+              for name, tensor in state.items() if not name.startswith("backbone")}
+    narrow |= {name: tensor for name, tensor in state.items() if name.startswith("backbone")}
+    grown = widened(narrow, state)
+    assert {name: tensor.shape for name, tensor in grown.items()} == {name: each.shape for name, each in state.items()}
+    wide.load_state_dict(grown)
+    shown = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = wide(shown)
+        # What the new channels hold is listened to by nobody.
+        edges: Any = wide.edges
+        edges.layers[0].weight[channels:] += 1.0
+        for old, new in zip(before, wide(shown), strict=True):
+            assert torch.equal(old, new)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        wide.load_state_dict(narrow)
+
+
 def test_crops_resume_where_they_stopped() -> None:
     from_start, later = iter(Crops(1, 0)), iter(Crops(1, 2))
     first = [next(from_start) for _ in range(9)][8]
@@ -180,8 +203,9 @@ def test_where_labels_do_not_speak_of_a_class_its_scores_are_not_judged() -> Non
 
 def test_every_box_gets_a_cell_near_its_middle_and_no_cell_two_boxes() -> None:
     maps = tuple(torch.zeros(1, 2 + 4 * BINS, 128 // stride, 128 // stride) for stride in STRIDES)
-    logits, boxes, _ = flatten(maps, 2)
+    logits, sides = flatten(maps, 2)
     centres, strides = grid(maps)
+    boxes = placed(sides, centres, strides)
     batch = _batch()
     truth, kinds = batch.boxes[0], batch.classes[0]
     cells, rows = assign(logits[0][:, kinds], boxes[0], truth, centres, strides)

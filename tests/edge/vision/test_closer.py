@@ -1,0 +1,142 @@
+"""Small packs are looked at again, closer, and each is told once."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from edge.vision import closer
+from edge.vision.card import Card, Closer
+from edge.vision.detector import Detections, Image
+from edge.vision.onnx import OnnxDetector
+
+CARD = msgspec.convert(
+    {
+        "sha256": "0" * 64, "kind": "int8", "licence": "", "data": [], "seed": 0, "crops": 0, "input": (640, 640),
+        "strides": (8, 16), "distances": (0.0, 1.0), "classes": ("product", "gap"),
+        "thresholds": {"product": 0.4, "gap": 0.4}, "nms_iou": 0.5, "max_detections": 300, "closer": Closer(),
+    },
+    Card,
+)  # fmt: skip
+LABELS = ("product", "gap")
+
+
+class Shelf:
+    """Packs of a frame 1280 px wide, painted as (column, row) in its pixels, so that a part of it says where it lies.
+
+    `seen` says with which score a pack of so many pixels in the input is found.
+    """
+
+    def __init__(self, boxes: list[tuple[int, int, int, int]], seen: tuple[tuple[float, float], ...]) -> None:
+        self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
+        self.frame = np.zeros((960, 1280, 3), np.uint8)
+        self.frame[..., 0], self.frame[..., 1] = np.arange(1280)[None] // 8, np.arange(960)[:, None] // 8
+        self.sizes, self.scores = np.array(seen).T
+        self.asked = 0
+
+    def once(self, part: Image, thresholds: tuple[float, ...]) -> Detections:
+        self.asked += 1
+        h, w = part.shape[:2]
+        # The corner is told to eight pixels, the rest by the first change of colour.
+        x, y = (self._corner(part[..., 0][0], w), self._corner(part[..., 1][:, 0], h))
+        boxes = self.boxes - np.array((x, y, x, y), np.float32)
+        cut = boxes.clip(0, np.array((w, h, w, h), np.float32))
+        there = ((cut[:, 2:] - cut[:, :2]) > 4).all(1)
+        size = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(1)) * 640 / max(h, w)
+        scores = np.interp(size, self.sizes, self.scores).astype(np.float32)
+        kept = there & (scores >= thresholds[0])
+        return Detections(cut[kept], scores[kept], np.zeros(int(kept.sum()), np.int64), LABELS)
+
+    @staticmethod
+    def _corner(line: np.ndarray, length: int) -> int:
+        first = int(np.argmax(line != line[0])) if (line != line[0]).any() else length
+        return int(line[0]) * 8 + 8 - min(first, 8)
+
+
+def row(width: int, number: int, y: int = 100) -> list[tuple[int, int, int, int]]:
+    return [(40 + i * (width + 8), y, 40 + i * (width + 8) + width, y + 2 * width) for i in range(number)]
+
+
+def test_large_packs_are_looked_at_once() -> None:
+    shelf = Shelf(row(120, 8), ((10, 0.9), (300, 0.9)))
+    found = closer.look(shelf.once, shelf.frame, (0.4, 0.4), CARD)
+    assert shelf.asked == 1
+    assert len(found) == 8
+
+
+def test_a_card_may_forbid_a_closer_look_and_a_small_picture_would_show_no_more() -> None:
+    shelf = Shelf(row(24, 20), ((8, 0.5), (40, 0.9)))
+    closer.look(shelf.once, shelf.frame, (0.4, 0.4), msgspec.structs.replace(CARD, closer=None))
+    assert shelf.asked == 1
+    closer.look(shelf.once, shelf.frame[:480, :640], (0.4, 0.4), CARD)
+    assert shelf.asked == 2
+
+
+def test_small_packs_are_found_closer_and_told_once() -> None:
+    # At the first look (17 px) unsure, at the closest (32 px) sure.
+    packs = [*row(24, 30), *row(24, 30, 300), *row(24, 30, 620)]
+    shelf = Shelf(packs, ((10, 0.1), (17, 0.37), (32, 0.9)))
+    once = shelf.once(shelf.frame, (0.4, 0.4))
+    assert len(once) == 0
+    shelf.asked = 0
+    found = closer.look(shelf.once, shelf.frame, (0.4, 0.4), CARD)
+    assert shelf.asked == 1 + 4 + 4 + 6
+    np.testing.assert_allclose(sorted(found.boxes.tolist()), sorted(np.array(packs, float).tolist()), atol=1)
+    assert (np.diff(found.scores) <= 1e-6).all()
+    assert found.bar == pytest.approx((float(np.median(found.scores)) / 0.35) ** 0.25)
+
+
+def test_what_is_hard_to_see_everywhere_is_told_sooner() -> None:
+    packs = [*row(24, 30), *row(24, 30, 300), *row(24, 30, 620)]
+    shelf = Shelf(packs, ((10, 0.42), (32, 0.36)))
+    for plan, there in ((Closer(usual=0.7), len(packs)), (Closer(usual=0.7, steady=0.0), 0)):
+        card = msgspec.structs.replace(CARD, closer=plan)
+        assert len(closer.look(shelf.once, shelf.frame, (0.4, 0.4), card)) == there
+
+
+def test_what_is_not_asked_for_stays_unasked() -> None:
+    shelf = Shelf(row(24, 20), ((8, 0.5), (40, 0.9)))
+    asked: list[tuple[float, ...]] = []
+
+    def once(frame: Image, thresholds: tuple[float, ...]) -> Detections:
+        asked.append(thresholds)
+        return shelf.once(frame, thresholds)
+
+    closer.look(once, shelf.frame, (0.4, 1.0), CARD)
+    assert len(asked) > 1
+    assert set(asked) == {(CARD.closer.least if CARD.closer else 0, 1.0)}
+
+
+def test_a_look_is_trusted_where_packs_are_neither_tiny_nor_as_large_as_a_tile() -> None:
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
+    boxes = np.array(((0, 0, 12, 12), (0, 0, 50, 50), (0, 0, 180, 180), (0, 0, 600, 900)), np.float32)
+    np.testing.assert_allclose(closer.trust(closer.Look(1.0, nothing), boxes, 1.0, Closer()), (0.5, 1, 0.5, 0.15))
+    np.testing.assert_allclose(closer.trust(closer.Look(2.0, nothing), boxes, 1.0, Closer()), (1, 0.9, 0.25, 0.15))
+
+
+@settings(max_examples=60, deadline=None)
+@example(height=64, width=640, scale=1.0)
+@given(st.integers(1, 4000), st.integers(1, 4000), st.floats(0.05, 1.2))
+def test_tiles_cover_the_picture_and_fit_the_input(height: int, width: int, scale: float) -> None:
+    rects = closer.tiles((height, width, 3), scale, 640)
+    assert all(0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height for x0, y0, x1, y1 in rects)
+    assert all(max(x1 - x0, y1 - y0) * scale <= 640 + scale for x0, y0, x1, y1 in rects)
+    covered = np.zeros((height // 8 + 1, width // 8 + 1), bool)
+    for x0, y0, x1, y1 in rects:
+        covered[y0 // 8 : -(-y1 // 8), x0 // 8 : -(-x1 // 8)] = True
+    assert covered[: -(-height // 8), : -(-width // 8)].all()
+
+
+def test_the_shipped_detector_counts_its_inferences(detector: OnnxDetector) -> None:
+    before = detector.inferences
+    detector.detect(np.full((480, 640, 3), 128, np.uint8))
+    assert detector.inferences == before + 1
+
+
+@pytest.mark.parametrize("wrong", [{"scales": (0.5,)}, {"least": 2}, {"steady": -1}, {"other": 1}])
+def test_a_card_with_an_impossible_closer_look_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(wrong, Closer)
