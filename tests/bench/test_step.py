@@ -59,6 +59,7 @@ def test_the_step_against_bare_onnxruntime() -> None:
         frames.append(sent(scene.render(levels, 0.0)))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(DEFAULT_MODEL), options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     shown = {given.name: letterbox(fitted(frames[0]), *detector.card.input)[0][None]}

@@ -80,6 +80,22 @@ def test_a_model_is_installed_and_taken_back(tmp_path: Path) -> None:
     assert run.invoke(vision_app, ["rollback", "--model", str(place)]).exit_code == 0
 
 
+def test_training_names_a_broken_photo_before_it_begins(shop: Path) -> None:
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
+    (shop / "a.png").write_bytes((shop / "a.png").read_bytes()[:200])
+    done = run.invoke(vision_app, ["train", "--photos", str(shop), "--checkpoint", str(shop / "run.pt"), "--crops", "8"])
+    assert done.exit_code == 2
+    assert f"undecodable: {shop / 'a.png'}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_training_needs_a_thread_and_a_crop(tmp_path: Path) -> None:
+    for option in ("--threads", "--crops"):
+        done = run.invoke(vision_app, ["train", option, "0", "--checkpoint", str(tmp_path / "run.pt")])
+        assert done.exit_code == 2
+        assert option in done.stderr
+
+
 @pytest.mark.parametrize("command", ["evaluate", "card", "train", "export", "install", "rollback"])
 def test_every_command_shows_an_example(command: str) -> None:
     done = run.invoke(vision_app, [command, "--help"])

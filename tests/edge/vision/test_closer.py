@@ -136,7 +136,32 @@ def test_the_shipped_detector_counts_its_inferences(detector: OnnxDetector) -> N
     assert detector.inferences == before + 1
 
 
-@pytest.mark.parametrize("wrong", [{"scales": (0.5,)}, {"least": 2}, {"steady": -1}, {"other": 1}])
+@pytest.mark.parametrize("wrong", [
+    {"scales": (0.5,)}, {"scales": (1.5,) * 9}, {"least": 2}, {"least": 0}, {"like": 1}, {"small": -4},
+    {"sizes": (90, 24)}, {"sizes": (0, 90)}, {"steady": -1}, {"usual": 1e-12}, {"other": 1},
+])  # fmt: skip
 def test_a_card_with_an_impossible_closer_look_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, Closer)
+
+
+def test_a_pack_in_every_place_gives_a_bounded_number_of_inferences_and_no_nonsense() -> None:
+    side, at_most = 640, 300
+
+    def crowded(frame: Image, _least: tuple[float, ...]) -> Detections:
+        nonlocal asked
+        asked += 1
+        x, y = np.meshgrid(np.linspace(0, 0.98, 100), np.linspace(0, 0.98, 100))
+        corner = np.stack((x, y), -1).reshape(-1, 2) * (frame.shape[1], frame.shape[0])
+        size = np.array((frame.shape[1], frame.shape[0])) * 0.009
+        boxes = np.hstack((corner, corner + size)).astype(np.float32)
+        scores = np.linspace(0.9, 0.2, len(boxes)).astype(np.float32)
+        return Detections(boxes, scores, np.zeros(len(boxes), np.int64), ("product", "gap"))
+
+    for shape in ((4320, 7680, 3), (40, 16000, 3), (16000, 40, 3)):
+        asked = 0
+        found = closer.look(crowded, np.zeros(shape, np.uint8), (0.36, 0.32), CARD)
+        assert asked <= 1 + sum((scale * side // (side - closer.OVERLAP) + 1) ** 2 for scale in Closer().scales)
+        assert len(found) <= at_most
+        assert np.isfinite(found.boxes).all()
+        assert np.isfinite(found.scores).all()

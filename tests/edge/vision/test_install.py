@@ -63,3 +63,21 @@ def test_going_back_mends_an_install_that_was_cut_off(tmp_path: Path) -> None:
     place.write_bytes(b"half")
     assert rollback(place).crops == 1
     assert read_model(place)[1].crops == 1
+
+
+def test_installing_the_same_model_again_keeps_the_one_before_it(tmp_path: Path) -> None:
+    place = tmp_path / "shop" / "shelf.onnx"
+    install(_model(tmp_path / "first", 1), place)
+    second = _model(tmp_path / "second", 2)
+    install(second, place)
+    install(second, place)
+    assert rollback(place).crops == 1
+
+
+def test_a_model_that_was_damaged_is_not_kept_in_place_of_the_one_before(tmp_path: Path) -> None:
+    place = tmp_path / "shop" / "shelf.onnx"
+    install(_model(tmp_path / "first", 1), place)
+    install(_model(tmp_path / "second", 2), place)
+    place.write_bytes(b"half of an install that was cut off")
+    install(_model(tmp_path / "third", 3), place)
+    assert rollback(place).crops == 1

@@ -51,6 +51,11 @@ def _not_onnx(model: Path) -> None:
     _edit(sha256=hashlib.sha256(b"no graph").hexdigest())(model)
 
 
+def _empty(model: Path) -> None:
+    model.write_bytes(b"")
+    _edit(sha256=hashlib.sha256(b"").hexdigest())(model)
+
+
 @pytest.mark.parametrize(
     ("spoil", "names"),
     [
@@ -67,7 +72,13 @@ def _not_onnx(model: Path) -> None:
         (_edit(distances=[0, 1]), "its maps have"),
         (_edit(input=[320, 320]), "its input is"),
         (_edit(strides=[8, 16, 32]), "its maps have"),
+        (_edit(strides=[16, 8]), "its maps are"),
+        (_edit(classes=["can", "gap"], thresholds={"can": 0.3, "gap": 0.3}), "not a model card"),
+        (_edit(classes=["product", "product"], thresholds={"product": 0.3}), "not a model card"),
+        (_edit(distances=[-float(n) for n in range(10)]), "not a model card"),
+        (_edit(distances=[1e300] * 10), "not a model card"),
         (_not_onnx, "not a model for ONNX Runtime"),
+        (_empty, "not a model for ONNX Runtime"),
     ],
 )
 def test_a_model_that_its_card_does_not_vouch_for_is_refused(

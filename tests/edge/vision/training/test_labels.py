@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import structlog
 
 from edge.errors import ConfigError
 from edge.vision.training.labels import labelled
@@ -114,6 +115,11 @@ def test_a_photo_with_an_empty_label_file_holds_nothing(tmp_path: Path) -> None:
             '"annotations": [], "categories": []}',
             "other.jpg is not in",
         ),
+        ("shelf.txt", "0 nan 0.5 0.1 0.1\n", "box 1"),
+        ("shelf.txt", LINE + "\n0 0.5 0.5 -0.1 0.1\n", "box 2"),
+        ("shelf.txt", "0 40 20 10 10\n", "box 1"),
+        ("shelf.json", '{"w": 80, "h": 40, "boxes": [[3, 4, 1, 2]]}', "box 1"),
+        ("shelf.json", '{"w": 0, "h": 40, "boxes": [[1, 2, 3, 4]]}', "Expected `float` > 0"),
         ("notes.md", "nothing", "no photo with labels"),
     ],
 )
@@ -130,3 +136,21 @@ def test_a_class_number_without_a_name_is_told(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("can\nvoid\n")
     with pytest.raises(ConfigError, match="class 3 has no name"):
         labelled(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shelf.txt", "classes.txt", "data.yaml"])
+def test_a_text_that_is_not_utf_8_names_its_file(tmp_path: Path, name: str) -> None:
+    (_photo(tmp_path) / "shelf.txt").write_text(LINE + "\n")
+    (tmp_path / name).write_bytes("names: [d\u00f6ner]".encode("utf-16"))
+    with pytest.raises(ConfigError, match="UTF-8") as caught:
+        labelled(tmp_path)
+    assert caught.value.file == str(tmp_path / name)
+
+
+def test_labels_without_a_picture_are_told(tmp_path: Path) -> None:
+    (_photo(tmp_path) / "shelf.txt").write_text(LINE + "\n")
+    (tmp_path / "lost.txt").write_text(LINE + "\n")
+    (tmp_path / "classes.txt").write_text("can\n")
+    with structlog.testing.capture_logs() as said:
+        assert len(labelled(tmp_path)) == 1
+    assert [(each["event"], each["files"]) for each in said] == [("labels_without_picture", ["lost.txt"])]

@@ -83,6 +83,50 @@ def test_a_file_that_is_no_checkpoint_is_told(tmp_path: Path) -> None:
         Training(Plan(crops=4, batch=2, threads=1)).resume(tmp_path / "other.pt")
 
 
+@pytest.mark.parametrize("content", [b"", b"hello\n"])
+def test_neither_a_run_nor_an_export_takes_bytes_that_are_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.pt"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="no checkpoint of this network"):
+        Training(Plan(crops=4, batch=2, threads=1)).resume(path)
+    with pytest.raises(ModelError, match="no checkpoint of this network"):
+        export(path, tmp_path / "shelf.onnx")
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "other"])
+def test_weights_to_start_from_that_are_none_are_told(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "start.npz"
+    np.savez(path, other=np.zeros(3))
+    if kind != "other":
+        path.write_bytes(path.read_bytes()[:100] if kind == "cut" else b"")
+    with pytest.raises(ModelError, match="no weights to start from") as caught:
+        Training(Plan(crops=4, batch=2, threads=1), path)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_run_that_goes_on_keeps_its_seed_and_all_that_it_learned_from(tmp_path: Path, trained: Path) -> None:
+    shop = sources_of(None, {tmp_path: 7})
+    again = Training(Plan(crops=16, batch=2, seed=3, threads=1), sources=shop)
+    again.resume(trained)
+    assert again.sources == shop
+    again.save(tmp_path / "shelf.pt")
+    later = Training(Plan(crops=16, batch=2, seed=3, threads=1), sources=sources_of(None, {}))
+    later.resume(tmp_path / "shelf.pt")
+    assert set(later.sources) == set(shop)
+    with pytest.raises(ModelError, match="begun with seed 3"):
+        Training(Plan(crops=16, batch=2, seed=4, threads=1)).resume(trained)
+
+
+def test_a_run_that_is_stopped_keeps_what_it_learned(tmp_path: Path) -> None:
+    def stop(crops: int, _loss: float, _pace: float) -> None:
+        if crops == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Plan(crops=100, batch=2, threads=1), tmp_path / "run.pt", SystemClock(), Material(), stop)
+    assert torch.load(tmp_path / "run.pt", map_location="cpu", weights_only=True)["seen"] == 6
+
+
 def test_a_whole_run_learns_from_a_shops_own_photos_and_reports(tmp_path: Path, trained: Path) -> None:
     shop = tmp_path / "shop"
     shop.mkdir()
