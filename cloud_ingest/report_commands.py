@@ -132,6 +132,7 @@ def _newest(ca: Path, db: Path, device: str) -> tuple[Sent, Verdict]:
 def _worth(verdict: Verdict) -> dict[str, Any]:
     told = verdict.report
     return {"valid": verdict.valid, "kind": verdict.kind, "wrong": verdict.wrong, "fix": verdict.fix,
+            "note": verdict.note,
             "device": told.device if told else None, "run": told.run if told else None,
             "by": told.by if told else None, "begun": told.begun if told else None,
             "ended": told.ended if told else None, "result": told.result if told else None,
@@ -148,6 +149,8 @@ def _tell(verdict: Verdict, name: str) -> None:
         by = _cell(told.by or "nobody named")
         out.print(f"valid: {_cell(name)}, commissioned by {by}, {shown_time(told.ended)}: {_result(told)}",
                   style="green")
+        if verdict.note:
+            out.print(f"but {verdict.note}", style="yellow")
     else:
         out.print(f"NOT valid ({verdict.kind}): {_cell(name)}: {_cell(verdict.wrong)}", style="red")
         out.print(f"→ {_cell(verdict.fix)}")
@@ -166,7 +169,9 @@ def _cell(text: str) -> str:
 
 
 def _proof(verdict: Verdict) -> str:
-    return "valid" if verdict.valid else f"NOT valid ({verdict.kind}): {verdict.wrong}"
+    if verdict.valid:
+        return f"valid, but {verdict.note}" if verdict.note else "valid"
+    return f"NOT valid ({verdict.kind}): {verdict.wrong}"
 
 
 def _result(report: Report | None) -> str:

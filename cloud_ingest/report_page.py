@@ -24,7 +24,8 @@ padding:.5rem 0}td{border:0;padding:.1rem 0}td.ok::before,td.warning::before,td.
 def page(device: str, verdict: Verdict) -> str:
     """One HTML document. The pictures stay on the device, beside its own report.html."""
     title, told = f"Commissioning of {_text(device)}", verdict.report
-    proof = (f'<p class="valid">Valid: signed by {_text(device)} with a certificate of this authority.</p>'
+    proof = (f'<p class="valid">Valid: signed by {_text(device)} with a certificate of this authority'
+             f'{f"; but {_text(verdict.note)}" if verdict.note else ""}.</p>'
              if verdict.valid else
              f'<p class="wrong">Not valid ({_text(verdict.kind)}): {_text(verdict.wrong)}. → {_text(verdict.fix)}</p>')
     about = rows = ""

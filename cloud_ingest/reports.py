@@ -95,13 +95,15 @@ class Verdict:
     """What a report is worth.
 
     `kind` is `valid` or why not: incomplete, not_signed, altered, other_key, other_device, expired, revoked. `report`
-    is what it says, also where that is not to be trusted; None where it cannot be read.
+    is what it says, also where that is not to be trusted; None where it cannot be read. `note` is what is to
+    be known of a valid one.
     """
 
     kind: str
     wrong: str = ""
     fix: str = ""
     report: Report | None = None
+    note: str = ""
 
     @property
     def valid(self) -> bool:
@@ -164,10 +166,12 @@ def judge_text(text: str, folder: Folder, ledger: Ledger, sender: str = "") -> V
         if not signed.device == report.device == (sender or signed.device):
             raise EnrolError("other_device", f"{signed.device} signed a report of {report.device}" + (
                 f", and {sender} sent it" if sender else ""), "find out who has these boxes")
-        judge(signed, report.ended, ledger)
+        revoked = judge(signed, report.ended, ledger)
     except EnrolError as error:
         return Verdict(error.kind, error.wrong, error.fix, report)
-    return Verdict("valid", report=report)
+    note = "" if revoked is None else (f"its certificate was revoked later, {shown_time(revoked)}; "
+                                       "that it was signed before is the device's own word")
+    return Verdict("valid", report=report, note=note)
 
 
 def _report(content: str | bytes) -> Report | None:

@@ -78,8 +78,11 @@ def _check(key: Any, signed: dict[str, Any]) -> None:
                ec.ECDSA(hashes.SHA256()))
 
 
-def judge(signed: Signed, at: float, ledger: Ledger) -> None:
-    """Whether the certificate was worth something at `at`, Unix seconds, as the document says; EnrolError where not."""
+def judge(signed: Signed, at: float, ledger: Ledger) -> float | None:
+    """Whether the certificate was worth something at `at`, Unix seconds, as the document says; EnrolError where not.
+
+    Returns when it was revoked later, if it was: whoever took that key may also have written an earlier time.
+    """
     serial, shown = f"{signed.certificate.serial_number:x}", pem(signed.certificate)
     known = next((each for each in ledger.certificates("serial = ?", serial) if each.pem == shown), None)
     if known is None:
@@ -91,6 +94,7 @@ def judge(signed: Signed, at: float, ledger: Ledger) -> None:
         raise EnrolError("revoked", "the certificate was revoked before it was signed" + (
                          f": {known.why}" if known.why else ""),
                          "find out who has that box, and invite the device anew")
+    return known.revoked
 
 
 def base64url(text: str) -> bytes:

@@ -18,6 +18,7 @@ from cloud_ingest import reports
 from cloud_ingest.__main__ import app
 from cloud_ingest.pki.signed import base64url
 from cloud_ingest.pki.x509 import DAY_S
+from cloud_ingest.report_page import page
 from cloud_ingest.reports import NAME, Sent, Verdict, joined, judge_sent, judge_text
 from cloud_ingest.store import STORES
 from edge.commissioning.report import NAME as EDGE_NAME
@@ -152,9 +153,12 @@ def test_a_certificate_that_did_not_hold_when_it_was_signed_is_told(days: int, w
 
 def test_a_revoked_certificate_is_told_and_what_it_signed_before_stays_good(world: World) -> None:
     signed = signed_by(world, "shop-1")
+    assert (judged(world, signed).valid, judged(world, signed).note) == (True, "")
     world.clock.shift = 60.0
     world.desk.revoke("shop-1", "stolen")
     assert judged(world, signed).valid
+    assert "revoked later" in judged(world, signed).note
+    assert "revoked later" in page("shop-1", judged(world, signed))
     world.ledger.revoke(world.ledger.certificates("device = 'shop-1'")[0], "stolen", world.clock.now() - 3600)
     verdict = judged(world, signed)
     assert (verdict.kind, "stolen" in verdict.wrong) == ("revoked", True)
