@@ -122,9 +122,10 @@ def _picture(photo: Path | None, source: str, clock: Clock) -> Image:
 
 def slot_block(row: dict[str, object], sku: str = "", product: str = "") -> str:
     """A slot as a profile has it; without its SKU, a remark says which."""
+    name, camera, sold = (json.dumps(text, ensure_ascii=False) for text in (row["name"], row["camera"], product))
     named = json.dumps(sku) if sku else '""  # the GTIN on its price tag'
-    return (f'[[slots]]\nname = "{row["name"]}"\nsku = {named}\nproduct = {json.dumps(product, ensure_ascii=False)}\n'
-            f'capacity = {row["capacity"]}\ndepth = {row["depth"]}\ncamera = "{row["camera"]}"\n'
+    return (f'[[slots]]\nname = {name}\nsku = {named}\nproduct = {sold}\n'
+            f'capacity = {row["capacity"]}\ndepth = {row["depth"]}\ncamera = {camera}\n'
             f'region = {json.dumps(row["region"])}\n')
 
 

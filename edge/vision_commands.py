@@ -22,7 +22,7 @@ vision_app = typer.Typer(no_args_is_help=True, help="The shelf detector: judge i
 MODEL = Path(__file__).parent / "vision" / "models" / "shelf.onnx"
 CHECKPOINT, EXPORTED = Path("build/shelf.pt"), Path("build/shelf.onnx")
 EXTRA = "install the extra: pip install 'cornergrid[train]'"
-EXIT_BAD = 2
+EXIT_BAD, EXIT_STOPPED = 2, 130
 out = Console(highlight=False, soft_wrap=True)
 
 Model = Annotated[Path, typer.Option(help="The ONNX model, its card beside it.")]
@@ -125,10 +125,10 @@ def card(
 
 @vision_app.command()
 def train(
-    crops: Annotated[int, typer.Option(help="Crops of 416 px to see in all.")] = 40000,
-    seed: Annotated[int, typer.Option(help="Seed of scenes and weights.")] = 0,
-    rate: Annotated[float | None, typer.Option(help="Learning rate; 0.0015, with --start 0.0003.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads for PyTorch.")] = 2,
+    crops: Annotated[int, typer.Option(min=1, help="Crops of 416 px to see in all.")] = 40000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of scenes and weights.")] = 0,
+    rate: Annotated[float | None, typer.Option(min=0, help="Learning rate; 0.0015, with --start 0.0003.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads for PyTorch.")] = 2,
     pictures: Annotated[Path | None, typer.Option(help="Folder with cutouts/ and packages/ to put on shelves.")] = None,
     photos: Annotated[list[Path] | None, typer.Option(help="Labelled photos (YOLO, COCO); again for more.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights to go on from: NAME.npz beside a model.")] = None,
@@ -136,7 +136,7 @@ def train(
 ) -> None:
     """Train on rendered shelves, and on a shop's own photos; stop with Ctrl-C and run again to go on.
 
-    Needs the extra `train`. Uses a GPU where PyTorch sees one.
+    Needs the extra `train`. Uses a GPU where PyTorch sees one. Exit code 130: stopped by Ctrl-C.
 
     Example: `cornergrid-edge vision train --photos shop --start edge/vision/models/shelf.npz --crops 3000`
     """
@@ -155,6 +155,8 @@ def train(
         own = {folder: labelled(folder) for folder in photos or ()}
         sources = sources_of(pictures, {folder: len(each) for folder, each in own.items()}, start)
         everything = tuple(photo for each in own.values() for photo in each)
+        for photo in _watched(everything, len(everything), "photos"):
+            photo.load()  # a broken one is told now, not after an hour
         material = training.Material(pictures, everything, start, sources)
         with Progress(console=err, transient=True, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("crops", total=crops)
@@ -162,10 +164,13 @@ def train(
             def report(seen: int, loss: float, pace: float) -> None:
                 bar.update(task, completed=seen, description=f"loss {loss:.3f}, {pace:.1f} crops/s")
 
-            training.train(plan, checkpoint, SystemClock(), material, report)
+            done = training.train(plan, checkpoint, SystemClock(), material, report)
     except CornergridError as error:
         raise _give_up(error) from error
-    out.print(f"{checkpoint}: next, cornergrid-edge vision export")
+    except KeyboardInterrupt as error:
+        err.print(f"{checkpoint}: stopped; the same command goes on")
+        raise typer.Exit(EXIT_STOPPED) from error
+    out.print(f"{checkpoint}: {done.seen} crops seen; next, cornergrid-edge vision export")
 
 
 @vision_app.command()

@@ -15,6 +15,9 @@ PRODUCT, GAP = "product", "gap"
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Size = Annotated[int, msgspec.Meta(ge=32, le=4096, multiple_of=32)]
 Stride = Annotated[int, msgspec.Meta(ge=1, le=128)]
+Reach = Annotated[float, msgspec.Meta(ge=0, le=4096)]
+Scale = Annotated[float, msgspec.Meta(gt=1, le=8)]
+Root = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,15 +54,22 @@ class Closer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the goods found: what is hard to see everywhere in a frame is told sooner. 0 is never.
     """
 
-    scales: tuple[Annotated[float, msgspec.Meta(gt=1, le=8)], ...] = (1.5, 1.9, 2.4)
-    small: float = 45.0
+    # Their number and size bound the inferences of a frame.
+    scales: Annotated[tuple[Scale, ...], msgspec.Meta(max_length=8)] = (1.5, 1.9, 2.4)
+    small: Root = 45.0
     sure: Share = 0.35
-    least: Share = 0.12
-    like: Share = 0.55
+    # At 0 each cell of the maps would be a find, at 1 none.
+    least: Annotated[float, msgspec.Meta(ge=0.01, lt=1)] = 0.12
+    # At 1 a find would not be like itself.
+    like: Annotated[float, msgspec.Meta(ge=0, le=0.95)] = 0.55
     unseen: Share = 0.5
-    sizes: tuple[float, float] = (24.0, 90.0)
+    sizes: tuple[Root, Root] = (24.0, 90.0)
     steady: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
-    usual: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.35
+    usual: Annotated[float, msgspec.Meta(ge=0.01, le=1)] = 0.35
+
+    def __post_init__(self) -> None:
+        if self.sizes[0] >= self.sizes[1]:
+            raise ValueError(f"sizes are from {self.sizes[0]:g} to {self.sizes[1]:g}: the smaller comes first")
 
 
 class Speed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +105,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     crops: int
     input: tuple[Size, Size]
     strides: Annotated[tuple[Stride, ...], msgspec.Meta(min_length=1)]
-    distances: Annotated[tuple[float, ...], msgspec.Meta(min_length=2)]
+    distances: Annotated[tuple[Reach, ...], msgspec.Meta(min_length=2)]
     classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     thresholds: dict[str, Share]
     chosen_on: dict[str, str] = {}
@@ -107,6 +117,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     speed: tuple[Speed, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes) or not {PRODUCT, GAP} <= set(self.classes):
+            raise ValueError(f"classes are {list(self.classes)}: {PRODUCT} and {GAP}, each once, are needed")
         if set(self.thresholds) != set(self.classes):
             raise ValueError(f"thresholds are for {sorted(self.thresholds)}, classes are {sorted(self.classes)}")
 

@@ -64,6 +64,7 @@ class OnnxDetector:
         try:
             detector = cls(data, card, threads, threshold)
         except (onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+                onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
                 onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
                 onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
                 onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented) as error:  # fmt: skip
@@ -75,6 +76,10 @@ class OnnxDetector:
         maps = [output.shape[1] for output in detector._session.get_outputs()]
         if maps != [len(card.classes) + 4 * len(card.distances)] * len(card.strides):
             raise ModelError(str(model), f"its maps have {maps} channels, its card tells of others", MAKE)
+        sizes = [output.shape[2:] for output in detector._session.get_outputs()]
+        cells = [[card.input[1] // stride, card.input[0] // stride] for stride in card.strides]
+        if sizes != cells:
+            raise ModelError(str(model), f"its maps are {sizes}, with its card's strides they were {cells}", MAKE)
         return detector
 
     def infer(self, canvas: Image) -> list[Floats]:

@@ -110,3 +110,9 @@ def test_keep_takes_a_given_picture_and_refuses_a_dark_one(photo: Path, tmp_path
     run("keep", str(profile), "--camera", "cam-1", "--photo", str(photo), code=2)
     run("keep", str(profile), "--photo", str(photo), code=2)
     run("keep", str(profile), "--camera", "cam-9", code=2)
+
+
+def test_slots_of_a_camera_of_any_name_are_toml() -> None:
+    row = {"name": "A1", "camera": 'the "left" \\ one', "facings": 2, "depth": 1, "capacity": 2, "region": [0, 0, 1, 1]}
+    (slot,) = tomllib.loads(planogram_commands.slot_block(row))["slots"]
+    assert slot["camera"] == row["camera"]

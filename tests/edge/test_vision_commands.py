@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
+import structlog
 from typer.testing import CliRunner
 
-from edge.vision.card import card_path
+from edge.vision.card import card_path, encode_card, read_model
 from edge.vision.onnx import DEFAULT_MODEL
 from edge.vision_commands import vision_app
 
@@ -71,19 +73,31 @@ def test_what_cannot_be_done_is_told_with_exit_code_2(shop: Path, arguments: lis
 
 
 def test_a_model_is_installed_and_taken_back(tmp_path: Path) -> None:
-    place = tmp_path / "box" / "shelf.onnx"
-    for _ in range(2):
-        done = run.invoke(vision_app, ["install", str(DEFAULT_MODEL), "--model", str(place)])
+    place, other = tmp_path / "box" / "shelf.onnx", tmp_path / "other.onnx"
+    data, card = read_model(DEFAULT_MODEL)
+    other.write_bytes(data)
+    card_path(other).write_bytes(encode_card(msgspec.structs.replace(card, crops=1)))
+    for model in (DEFAULT_MODEL, other):
+        done = run.invoke(vision_app, ["install", str(model), "--model", str(place)])
         assert done.exit_code == 0
         assert "restart the agent" in done.stdout
     assert card_path(place).is_file()
     assert run.invoke(vision_app, ["rollback", "--model", str(place)]).exit_code == 0
 
 
+def test_labels_whose_picture_is_gone_are_told_once(shop: Path) -> None:
+    (shop / "gone.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    with structlog.testing.capture_logs() as said:
+        done = run.invoke(vision_app, ["evaluate", str(shop), "--json"])
+    assert json.loads(done.stdout)["product"]["photos"] == 1
+    assert [each["files"] for each in said] == [["gone.txt"]]
+
+
 def test_training_names_a_broken_photo_before_it_begins(shop: Path) -> None:
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     (shop / "a.png").write_bytes((shop / "a.png").read_bytes()[:200])
-    done = run.invoke(vision_app, ["train", "--photos", str(shop), "--checkpoint", str(shop / "run.pt"), "--crops", "8"])
+    arguments = ["train", "--photos", str(shop), "--checkpoint", str(shop / "run.pt"), "--crops", "8"]
+    done = run.invoke(vision_app, arguments)
     assert done.exit_code == 2
     assert f"undecodable: {shop / 'a.png'}" in done.stderr
     assert "Traceback" not in done.stderr

@@ -34,7 +34,7 @@ from edge.vision.detector import Image
 from edge.vision.training.bank import Bank
 from edge.vision.training.network import DISTANCES, STRIDES, Lateral, Separable, ShelfNet
 from edge.vision.training.scenes import crop, scene
-from edge.vision.training.weights import save_weights
+from edge.vision.training.weights import load_checkpoint, save_weights
 
 INPUT = 640
 CHANNELS = 4
@@ -70,7 +70,7 @@ def fold(net: ShelfNet) -> ShelfNet:
 
 def load(checkpoint: Path) -> tuple[ShelfNet, Exported]:
     """A checkpoint's averaged network and what it came from."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = load_checkpoint(checkpoint)
     net = ShelfNet()
     net.load_state_dict(state["average"])
     return net, Exported(int(state["plan"]["seed"]), int(state["seen"]), state["sources"])
@@ -193,5 +193,5 @@ def export(checkpoint: Path, model: Path, int8: bool = False, pictures: int = CA
             )  # fmt: skip
             graph = onnx.load(quantised)
         _finish(graph, made, "int8" if int8 else "fp32", model)
-    save_weights(torch.load(checkpoint, map_location="cpu", weights_only=True)["average"], model.with_suffix(".npz"))
+    save_weights(load_checkpoint(checkpoint)["average"], model.with_suffix(".npz"))
     return made

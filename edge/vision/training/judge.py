@@ -73,8 +73,10 @@ def figures(
     """
     rows: dict[str, Accuracy | None] = dict.fromkeys(CLASSES)
     done: dict[Path, dict[str, list[Judged]]] = {}
-    for name, place in sources(folder).items():
-        photos = labelled(place, unnamed)
+    places = sources(folder)
+    read = {place: labelled(place, unnamed) for place in dict.fromkeys(places.values())}
+    for name, place in places.items():
+        photos = read[place]
         if name not in classes_of(photos):
             continue
         if place not in done:

@@ -15,16 +15,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
+import structlog
 
 from edge.errors import ConfigError, Problem
 from edge.vision.camera import load_picture
 from edge.vision.card import GAP, PRODUCT
 from edge.vision.detector import Floats, Image
 
+log = structlog.get_logger(__name__)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 T = TypeVar("T", bound=msgspec.Struct)
 GAPS = re.compile(r"void|gap|empty|missing|vacan|hole|out.?of.?stock|oos", re.IGNORECASE)
@@ -46,17 +48,20 @@ class Labelled:
         return image, self.boxes * scale, self.names
 
 
+Side = Annotated[float, msgspec.Meta(gt=0)]
+
+
 class _Json(msgspec.Struct):
-    w: float
-    h: float
+    w: Side
+    h: Side
     boxes: list[tuple[float, float, float, float]]
 
 
 class _CocoImage(msgspec.Struct):
     id: int | str
     file_name: str
-    width: float
-    height: float
+    width: Side
+    height: Side
 
 
 class _CocoBox(msgspec.Struct):
@@ -101,26 +106,50 @@ def _picture(folder: Path, stem: str) -> Path | None:
     return None
 
 
-def _boxes(rows: list[tuple[float, float, float, float]]) -> Floats:
-    return np.array(rows, np.float32).reshape(-1, 4)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _bad(path, "text", f"is not UTF-8: {error.reason}", "save it as UTF-8") from error
+
+
+def _boxes(path: Path, rows: list[tuple[float, float, float, float]], size: tuple[float, float] = (1, 1)) -> Floats:
+    """The boxes, (n, 4); one that cannot be of a picture of this size is refused. Empty ones are somebody's slip."""
+    boxes, sides = np.array(rows, np.float32).reshape(-1, 4), np.array(size * 2, np.float32)
+    right = (boxes[:, 2:] >= boxes[:, :2]).all(1) & ((boxes >= -sides) & (boxes <= 2 * sides)).all(1)
+    if not right.all():
+        number = int(right.argmin())
+        wrong = f"from {boxes[number, :2].tolist()} to {boxes[number, 2:].tolist()} in a picture of {list(size)}"
+        raise _bad(path, f"box {number + 1}", wrong, "a box lies in its picture, left before right, top before bottom")
+    return boxes
+
+
+def _orphans(files: list[Path]) -> None:
+    if files:
+        log.warning("labels_without_picture", number=len(files), files=[file.name for file in files[:5]])
 
 
 def _from_json(folder: Path) -> Iterator[Labelled]:
+    alone = []
     for path in sorted(folder.glob("*.json")):
         picture = _picture(folder, path.stem)
         if picture is None:
+            alone.append(path)
             continue
         data = _decode(path, _Json, 'a file beside a photo is {"w": .., "h": .., "boxes": [[x0, y0, x1, y1], ..]}')
-        yield Labelled(picture, _boxes(data.boxes), (PRODUCT,) * len(data.boxes), (data.w, data.h))
+        size = (data.w, data.h)
+        yield Labelled(picture, _boxes(path, data.boxes, size), (PRODUCT,) * len(data.boxes), size)
+    _orphans(alone)
 
 
 def _yaml_names(text: str) -> list[str]:
-    """The `names` of a YOLO data.yaml, as a list in brackets, a dashed list, or numbered lines."""
-    found = re.search(r"^names:[ \t]*(\[[^\]]*\])?[ \t]*\n?((?:[ \t]*(?:-|\d+:)[ \t]*.+\n?)*)", text, re.MULTILINE)
+    """The `names` of a YOLO data.yaml, as a list or numbers in brackets, a dashed list, or numbered lines."""
+    lists = r"^names:[ \t]*(\[[^\]]*\]|\{[^}]*\})?[ \t]*\n?((?:[ \t]*(?:-|\d+:)[ \t]*.+\n?)*)"
+    found = re.search(lists, text, re.MULTILINE)
     if found is None:
         return []
     if found[1]:
-        parts = found[1][1:-1].split(",")
+        parts = [re.sub(r"^\s*\d+:\s*", "", part) for part in found[1][1:-1].split(",")]
     else:
         parts = [re.sub(r"^[ \t]*(?:-|\d+:)[ \t]*", "", line) for line in found[2].splitlines()]
     return [part.strip().strip("'\"") for part in parts if part.strip()]
@@ -131,7 +160,7 @@ def _yolo_names(folder: Path) -> list[str]:
         for name in ("classes.txt", "data.yaml", "data.yml"):
             path = place / name
             if path.is_file():
-                text = path.read_text("utf-8")
+                text = _text(path)
                 names = text.split("\n") if name == "classes.txt" else _yaml_names(text)
                 return [_class(line.strip()) for line in names if line.strip()]
     return []
@@ -162,14 +191,17 @@ def _from_yolo(folder: Path, unnamed: str | None) -> Iterator[Labelled]:
     pictures = folder / "images" if (folder / "images").is_dir() else folder
     texts = folder / "labels" if (folder / "labels").is_dir() else pictures
     names = _yolo_names(folder)
+    alone = []
     fallback = unnamed or (GAP if GAPS.search(folder.name) else PRODUCT)
     for path in sorted(texts.glob("*.txt")):
         picture = _picture(pictures, path.stem)
         if picture is None:
+            alone += [path] if path.name != "classes.txt" else []
             continue
-        lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+        lines = enumerate(_text(path).splitlines(), 1)
         rows = [_yolo_line(path, number, line, names, fallback) for number, line in lines if line.strip()]
-        yield Labelled(picture, _boxes([tuple(box) for _, box in rows]), tuple(name for name, _ in rows))
+        yield Labelled(picture, _boxes(path, [tuple(box) for _, box in rows]), tuple(name for name, _ in rows))
+    _orphans(alone)
 
 
 def _coco_files(folder: Path) -> list[Path]:
@@ -202,7 +234,8 @@ def _from_coco(folder: Path) -> Iterator[Labelled]:
             rows = [(x, y, x + w, y + h) for x, y, w, h in (box.bbox for box in own)]
             labels = tuple(names[box.category_id] for box in own)
             picture = _coco_picture(folder, file, image.file_name)
-            yield Labelled(picture, _boxes(rows), labels, (image.width, image.height))
+            size = (image.width, image.height)
+            yield Labelled(picture, _boxes(file, rows, size), labels, size)
 
 
 def labelled(folder: Path, unnamed: str | None = None) -> list[Labelled]:

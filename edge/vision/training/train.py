@@ -26,7 +26,7 @@ from edge.vision.training.data import CROPS_PER_SCENE, Batch, Crops, collate
 from edge.vision.training.frozen import Frozen
 from edge.vision.training.labels import Labelled
 from edge.vision.training.network import ShelfNet
-from edge.vision.training.weights import load_weights, widened
+from edge.vision.training.weights import load_checkpoint, load_weights, widened
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class Training:
         if start is None:
             self.net.backbone.load_imagenet()
         else:
-            self.net.load_state_dict(widened(load_weights(start), self.net.state_dict()))
+            self._begin_with(start)
         self.net.freeze()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net.to(self.device)
@@ -90,6 +90,14 @@ class Training:
             lr=plan.rate,
             weight_decay=plan.decay,
         )
+
+    def _begin_with(self, start: Path) -> None:
+        state = load_weights(start)
+        try:
+            self.net.load_state_dict(widened(state, self.net.state_dict()))
+        except (RuntimeError, IndexError) as error:
+            wrong, fix = "no weights to start from: they are another network's", "name the NAME.npz beside a model"
+            raise ModelError(str(start), wrong, fix) from error
 
     def _first(self) -> Callable[[Any], Any]:
         """What makes the features that are not trained."""
@@ -143,20 +151,26 @@ class Training:
         os.replace(part, path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint; what it learned from before stays among the sources.
 
         Raises:
-            ModelError: the file is no checkpoint of this network.
+            ModelError: the file is no checkpoint of this network, or one that was begun with another seed.
         """
+        state = load_checkpoint(path, self.device)
+        seed = state["plan"]["seed"]
+        if seed != self.plan.seed:
+            wrong, fix = f"begun with seed {seed}, not {self.plan.seed}", f"--seed {seed}, or another --checkpoint"
+            raise ModelError(str(path), wrong, fix)
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
             self.net.load_state_dict(state["net"])
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.seen = state["seen"]
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            before = msgspec.json.decode(state["sources"], type=tuple[Source, ...])
+        except (RuntimeError, KeyError, ValueError) as error:
             wrong = f"no checkpoint of this network: {str(error).splitlines()[0]}"
             raise ModelError(str(path), wrong, "name another --checkpoint, or remove it to begin again") from error
+        self.sources = (*before, *(source for source in self.sources if source not in before))
 
 
 Report = Callable[[int, float, float], None]
@@ -164,7 +178,11 @@ Report = Callable[[int, float, float], None]
 
 
 def train(plan: Plan, checkpoint: Path, clock: Clock, material: Material, report: Report) -> Training:
-    """Train until `plan.crops` crops were seen, from the checkpoint where there is one."""
+    """Train until `plan.crops` crops were seen, from the checkpoint where there is one.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; the checkpoint holds all steps that were done.
+    """
     training = Training(plan, material.start, material.sources)
     if checkpoint.exists():
         training.resume(checkpoint)
@@ -177,14 +195,21 @@ def train(plan: Plan, checkpoint: Path, clock: Clock, material: Material, report
     batches = DataLoader(crops, plan.batch, collate_fn=collate, num_workers=workers, prefetch_factor=3)
     started, before = clock.monotonic(), training.seen
     due, recent = every(clock, plan.checkpoint_s), 0.0
-    for batch in batches:
-        recent = 0.95 * recent + 0.05 * training.step(batch) if recent else training.step(batch)
-        done = training.seen >= plan.crops
-        pace = (training.seen - before) / max(clock.monotonic() - started, 1e-6)
-        report(training.seen, recent, pace)
-        if due() or done:
+    try:
+        for batch in batches:
+            recent = 0.95 * recent + 0.05 * training.step(batch) if recent else training.step(batch)
+            done = training.seen >= plan.crops
+            pace = (training.seen - before) / max(clock.monotonic() - started, 1e-6)
+            report(training.seen, recent, pace)
+            if due() or done:
+                training.save(checkpoint)
+                log.info(
+                    "trained", crops=training.seen, of=plan.crops, loss=round(recent, 3), crops_per_s=round(pace, 2)
+                )
+            if done:
+                break
+    except KeyboardInterrupt:
+        if training.seen > before:
             training.save(checkpoint)
-            log.info("trained", crops=training.seen, of=plan.crops, loss=round(recent, 3), crops_per_s=round(pace, 2))
-        if done:
-            break
+        raise
     return training

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -34,14 +36,31 @@ def load_weights(path: Path) -> dict[str, Any]:
     """
     fix = "name a file that `export` wrote beside a model, NAME.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             floats = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise ModelError(str(path), f"no weights to start from: {error}", fix) from error
     return {
         name: torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
         for name, array in floats.items()
     }
+
+
+def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
+    """What a run has stored of itself.
+
+    Raises:
+        ModelError: there is no such file, or it is none.
+    """
+    fix = "name another --checkpoint, or remove it to begin again"
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:
+        wrong = error.strerror if isinstance(error, OSError) else "its bytes are none"
+        raise ModelError(str(path), f"no checkpoint of this network: {wrong}", fix) from error
+    if not isinstance(state, dict) or not {"plan", "seen", "sources", "net", "average", "optimiser"} <= set(state):
+        raise ModelError(str(path), "no checkpoint of this network: parts are missing", fix)
+    return state
 
 
 def widened(state: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def test_a_card_with_an_impossible_closer_look_is_refused(wrong: dict[str, objec
 
 
 def test_a_pack_in_every_place_gives_a_bounded_number_of_inferences_and_no_nonsense() -> None:
-    side, at_most = 640, 300
+    side, at_most, asked = 640, 300, 0
 
     def crowded(frame: Image, _least: tuple[float, ...]) -> Detections:
         nonlocal asked

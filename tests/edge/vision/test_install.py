@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import hashlib
+import os
 from pathlib import Path
 
 import msgspec
@@ -15,12 +17,14 @@ from edge.vision.onnx import DEFAULT_MODEL
 
 
 def _model(folder: Path, crops: int) -> Path:
-    """The shipped model with a card that tells of `crops` crops."""
+    """A model of other bytes for each number of `crops`, with its card."""
     folder.mkdir()
     model = folder / "shelf.onnx"
-    shutil.copy(DEFAULT_MODEL, model)
-    _, card = read_model(DEFAULT_MODEL)
-    card_path(model).write_bytes(encode_card(msgspec.structs.replace(card, crops=crops)))
+    data, card = read_model(DEFAULT_MODEL)
+    data += b"%d" % crops
+    model.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    card_path(model).write_bytes(encode_card(msgspec.structs.replace(card, crops=crops, sha256=digest)))
     return model
 
 
@@ -81,3 +85,30 @@ def test_a_model_that_was_damaged_is_not_kept_in_place_of_the_one_before(tmp_pat
     place.write_bytes(b"half of an install that was cut off")
     install(_model(tmp_path / "third", 3), place)
     assert rollback(place).crops == 1
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_going_back_that_was_cut_off_leaves_a_model_or_is_done_again(
+    tmp_path: Path, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "shop" / "shelf.onnx"
+    install(_model(tmp_path / "first", 1), place)
+    install(_model(tmp_path / "second", 2), place)
+    done, replace = 0, os.replace
+
+    def cut_off(source: Path, target: Path) -> None:
+        nonlocal done
+        if done == cut:
+            raise InterruptedError
+        done += 1
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", cut_off)
+    with contextlib.suppress(InterruptedError):
+        rollback(place)
+    monkeypatch.undo()
+    try:
+        read_model(place)
+    except ModelError:
+        assert rollback(place).crops == 1
+    assert read_model(place)[1].crops in {1, 2}

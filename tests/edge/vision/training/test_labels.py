@@ -138,6 +138,12 @@ def test_a_class_number_without_a_name_is_told(tmp_path: Path) -> None:
         labelled(tmp_path)
 
 
+def test_numbered_names_in_braces_are_read(tmp_path: Path) -> None:
+    (_photo(tmp_path) / "shelf.txt").write_text(LINE + "\n")
+    (tmp_path / "data.yaml").write_text("names: {0: void, 1: 'can'}\n")
+    assert labelled(tmp_path)[0].names == ("gap",)
+
+
 @pytest.mark.parametrize("name", ["shelf.txt", "classes.txt", "data.yaml"])
 def test_a_text_that_is_not_utf_8_names_its_file(tmp_path: Path, name: str) -> None:
     (_photo(tmp_path) / "shelf.txt").write_text(LINE + "\n")
