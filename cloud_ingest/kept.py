@@ -28,7 +28,7 @@ import structlog
 
 from cloud_ingest import estimates
 from cloud_ingest.facts import DAY_S, FACTS, FLOW, Heard, Span, anew, batches, keep, reading
-from cloud_ingest.model import Known
+from cloud_ingest.model import Known, file_of
 from cloud_ingest.store.streams import KEPT_CHANGES
 from edge.wire import WINDOW_S
 
@@ -204,7 +204,7 @@ class _Reader:
         if day.revision <= self._revision:
             return day if day.origin == _origin(self._source, day.revision) else None
         # Another process has seen more by now than this snapshot; newer facts of the same database are as good.
-        with reading(Path(self._source.execute("PRAGMA database_list").fetchone()[2])) as newer:
+        with reading(file_of(self._source)) as newer:
             return day if day.origin == _origin(newer, day.revision) else None
 
     def _places(self, date: int) -> bytes:

@@ -6,6 +6,8 @@ import ipaddress
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
+from cloud_ingest.allowance import Bucket, Limit
+
 KEYS = 10_000
 """Keys that a rate remembers; the one that was seen longest ago is forgotten first."""
 
@@ -51,18 +53,20 @@ class Rate:
     """For each key `burst` at once, and then `per_s` a second."""
 
     def __init__(self, burst: int, per_s: float) -> None:
-        self._burst, self._per_s = burst, per_s
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._limit = Limit(per_s, burst)
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def take(self, key: str, now: float) -> float:
         """Take one: 0 where that was to be had, else after how many seconds it will be. `now` is monotonic."""
-        left, seen = self._left.pop(key, (float(self._burst), now))
-        left = min(float(self._burst), left + (now - seen) * self._per_s)
-        wait = 0.0 if left >= 1 else (1 - left) / self._per_s
-        self._left[key] = (left if wait else left - 1, now)
-        if len(self._left) > KEYS:
-            self._left.popitem(last=False)
-        return wait
+        bucket = self._buckets.pop(key, None) or Bucket(self._limit.most, now)
+        self._buckets[key] = bucket
+        if len(self._buckets) > KEYS:
+            self._buckets.popitem(last=False)
+        left = bucket.refilled(self._limit, now)
+        if left < 1:
+            return (1 - left) / self._limit.per_s
+        bucket.left -= 1
+        return 0.0
 
 
 class Places:

@@ -58,9 +58,14 @@ def nothing() -> Known:
                  estimator.Model(series, empty, levels.no_levels(series), read_parameters()))
 
 
+def file_of(source: sqlite3.Connection) -> Path:
+    """The file of an open database."""
+    return Path(source.execute("PRAGMA database_list").fetchone()[2])
+
+
 def model_file(source: sqlite3.Connection) -> Path:
     """Where the model of an open database lies."""
-    database = Path(source.execute("PRAGMA database_list").fetchone()[2])
+    database = file_of(source)
     return database.with_name(f"{database.name}.model.npz")
 
 

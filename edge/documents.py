@@ -16,6 +16,7 @@ import structlog
 from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
+from edge.box.steps import sync
 from edge.errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -75,11 +76,7 @@ class SyncedJSONStorage(Storage):
             os.link(self._path, link)
             os.replace(link, self._backup)
         os.replace(part, self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync(self._path.parent)
 
 
 def _tables(path: Path) -> Tables:

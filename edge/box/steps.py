@@ -165,8 +165,11 @@ def apply(root: Path, step: Place) -> None:
         sync(place.parent)
 
 
-def write_whole(place: Path, content: bytes, mode: int) -> None:
-    """A file with this content and mode, or the one before: never half of one, whatever happens."""
+def write_whole(place: Path, content: bytes, mode: int, like: Path | None = None) -> None:
+    """A file with this content and mode, or the one before: never half of one, whatever happens.
+
+    What root writes belongs to whom `like` does, where that is named.
+    """
     part = place.with_name(f"{place.name}.part")
     part.unlink(missing_ok=True)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -175,8 +178,17 @@ def write_whole(place: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fchmod(handle, mode)
         os.fsync(handle)
+    if like is not None:
+        give(part, like)
     os.replace(part, place)
     sync(place.parent)
+
+
+def give(file: Path, like: Path) -> None:
+    """Let what root made belong to whom `like` does, who could not use it otherwise."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def sync(folder: Path) -> None:

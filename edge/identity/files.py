@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from edge.box.steps import give, sync, write_whole
 from edge.errors import EnrolError
 from edge.wire.enrol import EnrolRequest, Issued, fingerprint_of
 
@@ -190,7 +191,7 @@ class Store:
         self._write(self.current, identity.to_bytes())
         for rest in (self.next, self._next_key, self._pending):
             rest.unlink(missing_ok=True)
-        _sync(self.folder)
+        sync(self.folder)
 
     def claim(self) -> EnrolRequest | None:
         """The request that was answered last; None where nobody knows."""
@@ -221,7 +222,7 @@ class Store:
     def promote(self) -> None:
         """The next identity is the present one from now on; the one before is gone."""
         os.replace(self.next, self.current)
-        _sync(self.folder)
+        sync(self.folder)
         self._next_key.unlink(missing_ok=True)
 
     def floor(self) -> float:
@@ -238,35 +239,11 @@ class Store:
     def _write(self, file: Path, content: bytes) -> None:
         if not self.folder.exists():
             self.folder.mkdir(parents=True, mode=0o700)
-            _hand_over(self.folder, self.folder.parent)
-        part = file.with_name(f"{file.name}.part")
-        part.unlink(missing_ok=True)
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        _hand_over(part, self.folder.parent)
-        os.replace(part, file)
-        _sync(self.folder)
-
-
-def _sync(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+            give(self.folder, self.folder.parent)
+        write_whole(file, content, 0o600, like=self.folder.parent)
 
 
 def _drop(file: Path, why: str) -> None:
     if file.exists():
         log.warning("identity_undone", file=file.name, why=why)
         file.unlink()
-
-
-def _hand_over(file: Path, like: Path) -> None:
-    """What root writes belongs to whom the data folder does: the agent must read it."""
-    if os.geteuid() == 0:
-        owner = like.stat()
-        os.chown(file, owner.st_uid, owner.st_gid)

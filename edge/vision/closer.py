@@ -59,7 +59,7 @@ def look(once: Once, frame: Image, thresholds: tuple[float, ...], card: Card) ->
     for scale in scales:
         rects = tiles(frame.shape, shown * scale, side)
         parts = [inner(once(frame[y0:y1, x0:x1], least), (x0, y0, x1, y1), frame.shape) for x0, y0, x1, y1 in rects]
-        looks.append(Look(scale, _best(parts, card.nms_iou, _MANY)))
+        looks.append(Look(scale, best_of(parts, card.nms_iou, _MANY)))
     fused = suppress(joined(looks, shown, card.nms_iou, plan), card.nms_iou, card.max_detections)
     bar = _bar(fused.scores[fused.classes == goods], plan)
     raised = tuple(score * bar if kind == goods else score for kind, score in enumerate(thresholds))
@@ -97,7 +97,7 @@ def joined(looks: Sequence[Look], shown: float, iou: float, plan: Closer) -> Det
     weights = [trust(each, each.found.boxes, shown, plan) for each in looks]
     ranked = [Detections(each.found.boxes, each.found.scores * weight, each.found.classes)
               for each, weight in zip(looks, weights, strict=True)]  # fmt: skip
-    best = _best(ranked, iou, _MANY)
+    best = best_of(ranked, iou, _MANY)
     total, asked = np.zeros(len(best), np.float32), np.zeros(len(best), np.float32)
     boxes, heard = np.zeros((len(best), 4), np.float32), np.zeros(len(best), np.float32)
     for each in looks:
@@ -149,7 +149,8 @@ def _sizes(boxes: Floats) -> Floats:
     return np.asarray(np.sqrt(sides[:, 0] * sides[:, 1]), np.float32)
 
 
-def _best(parts: Sequence[Detections], iou: float, at_most: int) -> Detections:
+def best_of(parts: Sequence[Detections], iou: float, at_most: int) -> Detections:
+    """The best of all parts' finds; what several show is found once."""
     boxes, scores, classes = (np.concatenate([getattr(each, name) for each in parts])
                               for name in ("boxes", "scores", "classes"))  # fmt: skip
     return suppress(Detections(boxes, scores, classes), iou, at_most)

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge.vision.boxes import suppress
-from edge.vision.closer import inner
+from edge.vision.closer import best_of, inner
 from edge.vision.detector import Detections, Detector, Image
 from edge.vision.observe import Stand
 
@@ -121,7 +120,5 @@ def look_at(detector: Detector, frame: Image, stands: Sequence[Stand], iou: floa
     seen = [inner(look(detector, frame[y0:y1, x0:x1]), (x0, y0, x1, y1), frame.shape) for x0, y0, x1, y1 in parts]
     if len(seen) == 1:
         return seen[0]
-    found = Detections(np.concatenate([each.boxes for each in seen]), np.concatenate([each.scores for each in seen]),
-                       np.concatenate([each.classes for each in seen]))
-    kept = suppress(found, iou, len(found))
+    kept = best_of(seen, iou, sum(map(len, seen)))
     return Detections(kept.boxes, kept.scores, kept.classes, seen[0].labels)
