@@ -13,6 +13,7 @@ from edge import profile as profiles
 from edge.box.owner import for_the_agent
 from edge.clock import Clock, SystemClock
 from edge.consoles import err, out
+from edge.wizard import toml
 
 if TYPE_CHECKING:
     from edge.vision.detector import Image
@@ -122,11 +123,11 @@ def _picture(photo: Path | None, source: str, clock: Clock) -> Image:
 
 def slot_block(row: dict[str, object], sku: str = "", product: str = "") -> str:
     """A slot as a profile has it; without its SKU, a remark says which."""
-    name, camera, sold = (json.dumps(text, ensure_ascii=False) for text in (row["name"], row["camera"], product))
-    named = json.dumps(sku) if sku else '""  # the GTIN on its price tag'
+    name, camera, sold = map(toml, (row["name"], row["camera"], product))
+    named = toml(sku) if sku else '""  # the GTIN on its price tag'
     return (f'[[slots]]\nname = {name}\nsku = {named}\nproduct = {sold}\n'
             f'capacity = {row["capacity"]}\ndepth = {row["depth"]}\ncamera = {camera}\n'
-            f'region = {json.dumps(row["region"])}\n')
+            f'region = {toml(row["region"])}\n')
 
 
 def _show(photo: Path, target: Path, toml: Path | None, rows: list[dict[str, object]]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge.box.steps import write_whole
 from edge.profile import Profile, parse_profile
@@ -31,22 +33,22 @@ class Answers:
 def render(answers: Answers) -> str:
     """The profile's TOML."""
     host, _, port = answers.broker.rpartition(":")
-    number = (str(int(port)) if port.isdigit() else _quote(port)) if host else "1883"
+    number = (str(int(port)) if port.isdigit() else toml(port)) if host else "1883"
     lines = [f"# Made by `cornergrid-edge {answers.made_by}`; `cornergrid-edge check` tries all of it.", "", "[device]",
-             f"id = {_quote(answers.device)}", f"data = {_quote(answers.data)}", "", "[uplink]",
-             f"host = {_quote(host or answers.broker)}", f"port = {number}"]
+             f"id = {toml(answers.device)}", f"data = {toml(answers.data)}", "", "[uplink]",
+             f"host = {toml(host or answers.broker)}", f"port = {number}"]
     lines += ["tls = true"] if answers.tls else []
     if answers.scale_port:
         lines += ["", "[[sensors]]", 'name = "scale-1"', 'driver = "toledo-8217"',
-                  f"port = {_quote(answers.scale_port)}", 'unit = "kg"', "period_s = 0.5", "", "[[slots]]",
-                  'name = "A1"', f"sku = {_quote(answers.scale_sku)}", "capacity = 24", 'scale = "scale-1"',
-                  f"item_weight = {_quote(answers.item_weight)}"]
+                  f"port = {toml(answers.scale_port)}", 'unit = "kg"', "period_s = 0.5", "", "[[slots]]",
+                  'name = "A1"', f"sku = {toml(answers.scale_sku)}", "capacity = 24", 'scale = "scale-1"',
+                  f"item_weight = {toml(answers.item_weight)}"]
     if answers.probe_port:
-        lines += ["", "[[sensors]]", 'name = "fridge-1"', 'driver = "modbus"', f"port = {_quote(answers.probe_port)}",
+        lines += ["", "[[sensors]]", 'name = "fridge-1"', 'driver = "modbus"', f"port = {toml(answers.probe_port)}",
                   'device = "xy-md02"', "address = 1", "period_s = 5.0"]
     if answers.camera:
-        lines += ["", "[[cameras]]", 'name = "cam-1"', f"source = {_quote(answers.camera)}", "", "[[slots]]",
-                  'name = "B1"', f"sku = {_quote(answers.camera_sku)}", "capacity = 12", 'camera = "cam-1"',
+        lines += ["", "[[cameras]]", 'name = "cam-1"', f"source = {toml(answers.camera)}", "", "[[slots]]",
+                  'name = "B1"', f"sku = {toml(answers.camera_sku)}", "capacity = 12", 'camera = "cam-1"',
                   "region = [0.0, 0.0, 1.0, 1.0]  # the slot's place in the picture: x0, y0, x1, y1"]
     return "\n".join(lines) + "\n"
 
@@ -63,6 +65,8 @@ def write(answers: Answers, path: Path) -> Profile:
     return profile
 
 
-def _quote(text: str) -> str:
-    """A TOML basic string; JSON's escapes are a subset of TOML's."""
-    return json.dumps(text, ensure_ascii=False)
+def toml(value: Any) -> str:
+    """TOML of a plain value; JSON's strings, numbers and lists are TOML's too."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{toml(key)} = {toml(each)}' for key, each in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)

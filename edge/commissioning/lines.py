@@ -6,7 +6,6 @@ so that a power cut costs the one question that was being answered.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from edge.sensors import open_driver
 from edge.sensors.modbus import Settings as Modbus
 from edge.sensors.modbus_profile import load_device
 from edge.trusted import ask_login
+from edge.wizard import toml
 
 VIDEO = Path("/dev/v4l/by-id")
 
@@ -180,11 +180,4 @@ def _given(table: str, rows: Iterable[Mapping[str, Any]], known: set[str], place
 
 def _block(table: str, row: Mapping[str, Any], remark: str = "") -> str:
     head = [f"# {remark}"] if remark else []
-    return "\n".join([*head, f"[[{table}]]", *(f"{key} = {_value(value)}" for key, value in row.items())])
-
-
-def _value(value: Any) -> str:
-    """TOML of a plain value; JSON's strings, numbers and lists are TOML's too."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{json.dumps(key)} = {_value(each)}' for key, each in value.items())} }}"
-    return json.dumps(value, ensure_ascii=False)
+    return "\n".join([*head, f"[[{table}]]", *(f"{key} = {toml(value)}" for key, value in row.items())])

@@ -5,7 +5,6 @@ Nothing is asked that the scale can tell itself: each step ends by itself once t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -16,6 +15,7 @@ from edge.errors import ConfigError, Problem, SensorError
 from edge.profile import Slot, to_kilograms
 from edge.readings import OK, Reading
 from edge.sensors import AnySettings
+from edge.wizard import toml
 
 TABLE = "calibrations"
 ZERO_KG = Decimal("0.005")
@@ -76,9 +76,9 @@ def product(settings: AnySettings, place: Place) -> Outcome:
             learned = _weighed(settings, name, found.sku, place)
             weight = f"{learned['item_weight_kg']} kg"
         try:
-            extend(place, [f'[[slots]]\nname = {_quote(name)}\nsku = {_quote(found.sku)}\n'
-                           f'product = {_quote(found.name)}\ncapacity = {capacity}\nscale = {_quote(settings.name)}\n'
-                           f'item_weight = {_quote(weight)}'])
+            extend(place, [f'[[slots]]\nname = {toml(name)}\nsku = {toml(found.sku)}\n'
+                           f'product = {toml(found.name)}\ncapacity = {capacity}\nscale = {toml(settings.name)}\n'
+                           f'item_weight = {toml(weight)}'])
         except ConfigError as error:
             place.person.tell(str(error))
             continue
@@ -132,10 +132,6 @@ def item(settings: AnySettings, slot: Slot, place: Place) -> Outcome:
                        **learned)
     _keep(settings, place, **{slot.name: learned})
     return ok(f"{units} units weigh {measured} kg each; the profile says {each} kg", **learned)
-
-
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _slot(settings: AnySettings, place: Place) -> Slot | None:
