@@ -14,7 +14,7 @@ from edge.vision.detector import Image
 from edge.vision.training.canvas import Sprite
 from edge.vision.training.packs import SHAPES, draw_pack
 
-EACH = 250
+EACH = 600
 _NAMES = tuple(SHAPES)
 
 

@@ -38,7 +38,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """RGB in [0, 1], (b, 3, size, size); per picture boxes (n, 4) in its pixels, their classes (n,), known (b, c)."""
+    """RGB (b, 3, size, size), uint8 until it is where the network is; boxes (n, 4), classes (n,), known (b, c)."""
 
     images: Tensor
     boxes: list[Tensor]
@@ -46,9 +46,9 @@ class Batch:
     known: Tensor
 
     def to(self, device: Any) -> Batch:
-        """The same batch where the network is."""
+        """The same batch where the network is, RGB in [0, 1]."""
         boxes, classes = ([each.to(device) for each in own] for own in (self.boxes, self.classes))
-        return Batch(self.images.to(device), boxes, classes, self.known.to(device))
+        return Batch(self.images.to(device).float() / 255, boxes, classes, self.known.to(device))
 
 
 class Crops(IterableDataset[Example]):
@@ -89,7 +89,7 @@ class Crops(IterableDataset[Example]):
 def collate(examples: list[Example]) -> Batch:
     """BGR crops and their boxes as one batch."""
     stacked = np.stack([each.crop.image[..., ::-1] for each in examples]).transpose(0, 3, 1, 2)
-    images = torch.from_numpy(np.ascontiguousarray(stacked)).float().div_(255)
+    images = torch.from_numpy(np.ascontiguousarray(stacked))
     boxes = [torch.from_numpy(each.crop.boxes.reshape(-1, 4)) for each in examples]
     classes = [torch.from_numpy(each.crop.classes) for each in examples]
     return Batch(images, boxes, classes, torch.tensor([each.known for each in examples]))

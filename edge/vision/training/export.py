@@ -32,6 +32,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from edge.vision.detector import Image
 from edge.vision.training.bank import Bank
+from edge.vision.training.fast import Conv
 from edge.vision.training.network import DISTANCES, STRIDES, Lateral, Separable, ShelfNet
 from edge.vision.training.scenes import crop, scene
 from edge.vision.training.weights import load_checkpoint, save_weights
@@ -59,7 +60,7 @@ def fold(net: ShelfNet) -> ShelfNet:
             folded = [fuse_conv_bn_eval(layers[i], layers[i + 1]) for i in range(0, len(layers) - 1, 2)]
             part.layers = nn.Sequential(*folded, *layers[2 * len(folded) :])
     old = net.backbone.stem
-    stem = nn.Conv2d(CHANNELS, old.out_channels, 3, 2, 1)
+    stem = Conv(CHANNELS, old.out_channels, 3, 2, 1)
     stem.bias = old.bias
     with torch.no_grad():
         stem.weight.zero_()

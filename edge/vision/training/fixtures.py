@@ -11,7 +11,8 @@ import numpy as np
 from edge.vision.detector import Image
 from edge.vision.training.bank import Bank, recoloured, sized
 from edge.vision.training.canvas import Canvas, Sprite, tint
-from edge.vision.training.packs import Colour, choose_shape, colour, write
+from edge.vision.training.fronts import cardboard, fence, raised, tray
+from edge.vision.training.packs import Colour, choose_shape, colour, tag, write
 
 LIP = 0.1
 """How far people draw an empty place below its board, as a share of its height."""
@@ -31,6 +32,7 @@ class Style:
         gain: brightness of the goods.
         deep: how often further packs show behind the front row, 0..1.
         alone: how often a product has a single facing, its neighbours unlike it, 0..1.
+        sides: how often a row of boxes shows the side of its last one, 0..1.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Style:
     gain: float
     deep: float
     alone: float
+    sides: float
     fill: tuple[float, float]
 
 
@@ -75,6 +78,7 @@ def choose_style(rng: np.random.Generator) -> Style:
         gain=float(rng.uniform(0.75, 1.1)),
         deep=0.0 if rng.random() < 0.25 else float(rng.uniform(0.5, 1.0)),
         alone=float(rng.uniform(0.5, 0.95)) if rng.random() < 0.25 else 0.15,
+        sides=float(rng.uniform(0.2, 1.0)) if kind != "pegs" and rng.random() < 0.35 else 0.0,
         fill=(low, float(rng.uniform(low + 0.05, 1.0))) if kind in ("shelf", "pegs") else (0.94, 1.0),
     )  # fmt: skip
 
@@ -147,6 +151,23 @@ def _column(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x:
             cv2.line(canvas.image, (x + group.w // 2, y - 3), (x + group.w // 2, y + 3), (200, 200, 200), 1)
 
 
+def _end(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int, right: bool) -> int:
+    """The side of the boxes at a row's end, which is no facing: how wide it looks from `x` on."""
+    tall, wide = group.h * group.stack, max(3, int(min(group.w * rng.uniform(0.15, 0.9), row.clear * 0.7)))
+    foot = tall - max(0, int(row.clear * 0.1 * row.above))
+    top = foot - int(tall * rng.uniform(0.82, 0.97))
+    corners = np.array(((0, 0), (wide, top), (wide, foot), (0, tall)), np.float32)
+    if not right:
+        corners = np.array(((0, top), (wide, 0), (wide, tall), (0, foot)), np.float32)
+    print_ = np.tile(group.pack.bgr, (group.stack, 1, 1))
+    flat = np.array(((0, 0), (group.w, 0), (group.w, tall), (0, tall)), np.float32)
+    turned = np.asarray(cv2.warpPerspective(print_, cv2.getPerspectiveTransform(flat, corners), (wide, tall)), np.uint8)
+    mask = np.zeros((tall, wide, 1), np.float32)
+    cv2.fillConvexPoly(mask, corners.astype(np.int32), 1.0)
+    canvas.paste(Sprite(turned, mask), x, row.floor - tall, float(rng.uniform(0.4, 0.9)), labelled=False)
+    return wide
+
+
 def _lean(rng: np.random.Generator, group: Group) -> Sprite:
     h, w = group.h, group.w
     alpha = np.ones((h, w, 1), np.float32) if group.pack.alpha is None else group.pack.alpha
@@ -155,8 +176,9 @@ def _lean(rng: np.random.Generator, group: Group) -> Sprite:
     return Sprite(bgr, np.asarray(cv2.warpAffine(alpha, turn, (w, h)), np.float32).reshape(h, w, 1))
 
 
-def _gap(rng: np.random.Generator, canvas: Canvas, row: Row, span: tuple[float, float], tall: float,
-         facings: int = 0) -> None:
+def _gap(
+    rng: np.random.Generator, canvas: Canvas, row: Row, span: tuple[float, float], tall: float, facings: int = 0
+) -> None:
     """Label an empty place as people do, where it is wide enough to be one.
 
     A box for each facing that is missing, or where that cannot be seen for what would be one; a little higher than its
@@ -191,50 +213,41 @@ def fill_row(rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, b
             x += wide
             continue
         group = _group(rng, style, row, bank)
+        # Packs that fill their outline are boxes, and have sides; the camera sees the one that depth runs to.
+        sides = group.pack.alpha is None and rng.random() < style.sides
+        if sides and row.towards < x:
+            x += _end(rng, canvas, row, group, x, right=False)
         many = 1 if rng.random() < style.alone else int(rng.integers(1, 4 if rng.random() < 0.3 else 9))
         number = min(many, (row.x1 - x) // group.step)
         if number < 1:
             break
-        gone = _run(rng, style, number) if group.w > 0.2 * group.h else range(0)
-        left_behind = rng.random() < 0.2
-        for i in range(number):
-            if group.deep and (i not in gone or left_behind):
-                _behind(rng, canvas, row, group, x + i * group.step)
-        for i in range(number):
-            if i not in gone:
-                _column(rng, canvas, row, group, x + i * group.step, style)
+        _facings(rng, canvas, row, style, group, x, number)
         last = group.h * group.stack
-        if gone:
-            spare = group.step - group.w
-            span = x + gone.start * group.step - spare, x + gone.stop * group.step
-            # Facings much narrower than high are not told apart in an empty place.
-            _gap(rng, canvas, row, span, last, len(gone) if group.w > 0.4 * last else 0)
-        if style.kind != "pegs" and rng.random() < 0.08:
-            _tray(rng, canvas, row, x, x + number * group.step, group, gone)
-        x += number * group.step + int(rng.integers(0, 3) if rng.random() < style.tight else 0.15 * group.w)
+        x += number * group.step
+        if sides and row.towards >= x:
+            x += _end(rng, canvas, row, group, x + group.w - group.step, right=True)
+        x += int(rng.integers(0, 3) if rng.random() < style.tight else 0.15 * group.w)
 
 
-def _tray(rng: np.random.Generator, canvas: Canvas, row: Row, x0: int, x1: int, group: Group, gone: range) -> None:
-    """A shelf-ready tray hides the feet of its packs."""
+def _facings(
+    rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, group: Group, x: int, number: int
+) -> None:
+    """A product's facings from `x` on, some missing, and what stands behind and before them."""
+    gone = _run(rng, style, number) if group.w > 0.2 * group.h else range(0)
+    left_behind = rng.random() < 0.2
+    for i in range(number):
+        if group.deep and (i not in gone or left_behind):
+            _behind(rng, canvas, row, group, x + i * group.step)
+    for i in range(number):
+        if i not in gone:
+            _column(rng, canvas, row, group, x + i * group.step, style)
     if gone:
-        return
-    lip = max(2, int(group.h * rng.uniform(0.08, 0.25)))
-    cv2.rectangle(canvas.image, (x0, row.floor - lip), (x1, row.floor), colour(rng), -1)
-    canvas.trim(x0, row.floor - lip, x1, row.floor)
-    if lip > 7 and rng.random() < 0.6:
-        write(rng, canvas.image, ((x0 + x1) // 2, row.floor - lip // 2), int((x1 - x0) * 0.5), colour(rng))
-
-
-def _cardboard(rng: np.random.Generator, canvas: Canvas, row: Row, y: int, thick: int) -> None:
-    """The fronts of trays side by side, printed."""
-    paper = (int(rng.integers(60, 130)), int(rng.integers(110, 170)), int(rng.integers(150, 210)))
-    x, wide = row.x0, int(row.clear * rng.uniform(1.5, 4)) + 10
-    paint = paper if rng.random() < 0.7 else colour(rng)
-    while x < row.x1:
-        cv2.rectangle(canvas.image, (x, y), (min(x + wide - 2, row.x1), y + thick), paint, -1)
-        if thick > 7:
-            write(rng, canvas.image, (x + wide // 2, y + thick // 2), int(wide * 0.7), (40, 50, 60))
-        x += wide
+        tall, spare = group.h * group.stack, group.step - group.w
+        span = x + gone.start * group.step - spare, x + gone.stop * group.step
+        # Facings much narrower than high are not told apart in an empty place.
+        _gap(rng, canvas, row, span, tall, len(gone) if group.w > 0.4 * tall else 0)
+    elif style.kind != "pegs" and rng.random() < 0.08:
+        tray(rng, canvas, (x, x + number * group.step), row.floor, group.h)
 
 
 def _shade(image: Image, x0: int, x1: int, top: int, bottom: int, dark: float) -> None:
@@ -281,12 +294,8 @@ def rail(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, y: int, thi
     x, paper = x0 + int(rng.integers(0, 30)), tint(rng, 190, 256) if rng.random() < 0.7 else colour(rng)
     apart = rng.uniform(2, 60)
     while x < x1:
-        wide, tall = int(thick * rng.uniform(1.2, 2.6)), int(thick * rng.uniform(0.75, 1.35))
-        cv2.rectangle(canvas.image, (x, y + 1), (x + wide, y + tall), paper, -1)
-        if thick > 9 and rng.random() < 0.8:
-            write(rng, canvas.image, (x + wide // 2, y + tall // 2), int(wide * 0.7), (30, 30, 30))
-        else:
-            cv2.line(canvas.image, (x + wide // 4, y + tall // 2), (x + wide // 2, y + tall // 2), (40, 40, 40), 1)
+        wide, tall = int(thick * rng.uniform(1.0, 2.6)), int(thick * rng.uniform(0.75, 1.35))
+        tag(rng, canvas.image, (x, y + 1), (wide, tall), paper)
         x += wide + int(rng.exponential(apart)) + 2
 
 
@@ -300,6 +309,58 @@ def _header(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, y: int) 
         write(rng, canvas.image, place, max(20, int((x1 - x0) * rng.uniform(0.15, 0.8))), colour(rng))
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How one fixture is made: colours of its back and boards, the shadow there, how its boards end in front.
+
+    `thin` is a rail's share of a row; `hidden` is how far it stands up before the goods, as a share of what is clear.
+    """
+
+    panel: Colour
+    board: Colour
+    dark: float
+    reach: float
+    thin: float
+    fenced: bool
+    hidden: float
+
+
+def _build(rng: np.random.Generator, kind: str) -> Build:
+    shelf = kind == "shelf"
+    return Build(
+        panel=tint(rng, 8, 120) if rng.random() < 0.55 else tint(rng, 60, 235),
+        board=tint(rng, 60, 245),
+        dark=float(rng.uniform(0.2, 0.95)),
+        reach=float(rng.uniform(0.15, 0.6)),
+        thin=float(rng.uniform(0.05, 0.18) if rng.random() < 0.8 else rng.uniform(0.18, 0.3)),
+        fenced=shelf and rng.random() < 0.15,
+        hidden=float(rng.uniform(0.05, 0.25)) if shelf and rng.random() < 0.12 else 0.0,
+    )
+
+
+def _level(
+    rng: np.random.Generator, canvas: Canvas, row: Row, thick: int, style: Style, build: Build, bank: Bank
+) -> None:
+    """One row of goods with its board, `thick` px from above, and what is before them."""
+    (x0, x1), floor, top = (row.x0, row.x1), row.floor, row.floor - row.clear
+    _panel(rng, canvas.image, row, style.kind, build.panel, build.board)
+    # Behind the goods it is darker than on them: the shadow falls on the panel first, then lightly on all.
+    _shade(canvas.image, x0, x1, top, floor, build.dark)
+    edge = int(thick * 0.6) if style.kind == "trays" else 0
+    fill_row(rng, canvas, row if not edge else replace(row, floor=floor + edge), style, bank)
+    reach = int((row.clear + thick) * build.reach)
+    _shade(canvas.image, x0, x1, top, top + reach, min(1.0, build.dark + 0.2))
+    if edge:
+        cardboard(rng, canvas, (x0, x1), floor, (thick, row.clear))
+        canvas.trim(x0, floor, x1, floor + edge)
+    elif thick:
+        if build.fenced:
+            fence(rng, canvas, (x0, x1), floor, row.clear)
+        up = int(row.clear * build.hidden)
+        raised(canvas, (x0, x1), floor - up, floor)
+        rail(rng, canvas, x0, x1, floor - up, thick + up)
+
+
 def unit(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, pitch: float, bank: Bank) -> None:
     """One upright fixture between x0 and x1, from header to kick plate."""
     height = canvas.image.shape[0]
@@ -308,28 +369,16 @@ def unit(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, pitch: floa
     end = height + pitch if rng.random() < 0.6 else height * rng.uniform(0.7, 1.0)
     if y > 12 and rng.random() < 0.6:
         _header(rng, canvas, x0, x1, y)
-    paint, board = tint(rng, 8, 120) if rng.random() < 0.55 else tint(rng, 60, 235), tint(rng, 60, 245)
+    build = _build(rng, style.kind)
     towards, even = rng.uniform(-0.3, 1.3) * canvas.image.shape[1], rng.random() < 0.6
-    step, thin = int(pitch * rng.uniform(0.85, 1.15)), rng.uniform(0.05, 0.18)
-    dark, reach = rng.uniform(0.2, 0.95), rng.uniform(0.15, 0.6)
+    step = int(pitch * rng.uniform(0.85, 1.15))
     while y < end:
         step = step if even else int(pitch * rng.uniform(0.7, 1.35))
-        thick = 0 if style.kind == "cases" else max(2, int(step * thin))
-        lip = int(thick * 0.6) if style.kind == "trays" else 0
-        clear = max(12, step - thick)
+        thick = 0 if style.kind == "cases" else max(2, int(step * build.thin))
         floor = y + step - thick
         above = float(np.clip((floor - eye) / height * 2.2, -1, 1))
-        row = Row(x0, x1, floor, clear, above, towards)
-        _panel(rng, canvas.image, row, style.kind, paint, board)
-        # Behind the goods it is darker than on them: the shadow falls on the panel first, then lightly on all.
-        _shade(canvas.image, x0, x1, floor - clear, floor, dark)
-        fill_row(rng, canvas, row if not lip else replace(row, floor=floor + lip), style, bank)
-        _shade(canvas.image, x0, x1, floor - clear, floor - clear + int(step * reach), min(1.0, dark + 0.2))
-        if lip:
-            _cardboard(rng, canvas, row, floor, thick)
-            canvas.trim(x0, floor, x1, floor + lip)
-        elif thick:
-            rail(rng, canvas, x0, x1, floor, thick)
+        row = Row(x0, x1, floor, max(12, step - thick), above, towards)
+        _level(rng, canvas, row, thick, style, build, bank)
         y += step
     if y < height:
         cv2.rectangle(canvas.image, (x0, y), (x1, y + int(rng.uniform(0.1, 0.5) * pitch)), tint(rng, 15, 120), -1)

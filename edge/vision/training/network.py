@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edge.vision.training.fast import Conv
+
 STRIDES = (8, 16)
 WIDTH = 96
 CLASSES = ("product", "gap")
@@ -39,9 +41,9 @@ class Block(nn.Module):
     def __init__(self, inside: int, outside: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = inside * expansion
-        self.expand = nn.Conv2d(inside, wide, 1) if expansion > 1 else None
-        self.depthwise = nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide)
-        self.project = nn.Conv2d(wide, outside, 1)
+        self.expand = Conv(inside, wide, 1) if expansion > 1 else None
+        self.depthwise = Conv(wide, wide, kernel, stride, kernel // 2, groups=wide)
+        self.project = Conv(wide, outside, 1)
         self.residual = stride == 1 and inside == outside
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class Backbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, 32, 3, 2, 1)
+        self.stem = Conv(3, 32, 3, 2, 1)
         blocks, inside = [], 32
         for repeats, kernel, stride, expansion, outside in _STAGES:
             for i in range(repeats):
@@ -113,9 +115,9 @@ class Separable(nn.Module):
     def __init__(self, channels: int, kernel: int = 5, stride: int = 1) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False),
+            Conv(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False),
             nn.BatchNorm2d(channels),
-            nn.Conv2d(channels, channels, 1, bias=False),
+            Conv(channels, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
         )
@@ -132,7 +134,7 @@ class Lateral(nn.Module):
 
     def __init__(self, inside: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
-        conv = nn.Conv2d(inside, WIDTH, kernel, stride, kernel // 2, bias=False)
+        conv = Conv(inside, WIDTH, kernel, stride, kernel // 2, bias=False)
         self.layers = nn.Sequential(conv, nn.BatchNorm2d(WIDTH))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,7 +146,7 @@ class Head(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        score, box = nn.Conv2d(WIDTH, classes, 1), nn.Conv2d(WIDTH, 4 * BINS, 1)
+        score, box = Conv(WIDTH, classes, 1), Conv(WIDTH, 4 * BINS, 1)
         self.scores = nn.Sequential(Separable(WIDTH, 3), Separable(WIDTH, 3), score)
         self.boxes = nn.Sequential(Separable(WIDTH, 3), Separable(WIDTH, 3), box)
         with torch.no_grad():
@@ -186,15 +188,9 @@ class ShelfNet(nn.Module):
         return tuple(head(level) for head, level in zip(self.heads, (p8, p16), strict=True))
 
     def freeze(self) -> None:
-        """Leave the stem and blocks 0-3 as they are, and the depthwise kernels of the other blocks.
-
-        On a CPU the gradients of those few kernels take a fifth of a step.
-        """
+        """Leave the stem and blocks 0-3 as ImageNet made them: edges and corners are the same everywhere."""
         for part in (self.backbone.stem, *self.backbone.blocks[: _FROZEN + 1]):
             part.requires_grad_(False)
-        for name, weight in self.backbone.named_parameters():
-            if name.endswith("depthwise.weight"):
-                weight.requires_grad_(False)
 
 
 def grid(maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -202,9 +198,7 @@ def grid(maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     places, strides = [], []
     for level, stride in zip(maps, STRIDES, strict=True):
         h, w = level.shape[-2:]
-        y, x = torch.meshgrid(
-            torch.arange(h, device=level.device), torch.arange(w, device=level.device), indexing="ij"
-        )
+        y, x = torch.meshgrid(torch.arange(h, device=level.device), torch.arange(w, device=level.device), indexing="ij")
         places.append((torch.stack((x, y), -1).reshape(-1, 2) + 0.5) * stride)
         strides.append(torch.full((h * w,), stride, device=level.device))
     return torch.cat(places).float(), torch.cat(strides).float()

@@ -118,7 +118,19 @@ def colour(rng: np.random.Generator) -> Colour:
 def write(rng: np.random.Generator, image: Image, centre: tuple[int, int], width: int, ink: Colour) -> None:
     """A word of random letters, `width` pixels wide, around `centre`."""
     letters = string.ascii_uppercase if rng.random() < 0.6 else string.ascii_lowercase
-    word = "".join(rng.choice(list(letters), int(rng.integers(3, 9))))
+    _put(rng, image, "".join(rng.choice(list(letters), int(rng.integers(3, 9)))), centre, width, ink)
+
+
+def write_price(rng: np.random.Generator, image: Image, centre: tuple[int, int], width: int, ink: Colour) -> None:
+    """A price as labels and offers have it, `width` pixels wide, around `centre`."""
+    whole = int(rng.integers(1, 10) if rng.random() < 0.7 else rng.integers(10, 300))
+    word = f"{rng.choice(('', '$', '-'))}{whole}"
+    if rng.random() < 0.7:
+        word = f"{whole}{rng.choice(('.', ',', ' '))}{rng.integers(0, 20) * 5:02d}"
+    _put(rng, image, word, centre, width, ink)
+
+
+def _put(rng: np.random.Generator, image: Image, word: str, centre: tuple[int, int], width: int, ink: Colour) -> None:
     font = int(rng.choice(_FONTS))
     thick = int(rng.integers(1, 4)) if width > 40 else 1
     (w, h), _ = cv2.getTextSize(word, font, 1.0, thick)
@@ -251,13 +263,50 @@ def _cap(rng: np.random.Generator, image: Image, name: str) -> None:
             cv2.rectangle(image, (0, int(h * 0.95)), (w, h), ink, -1)
 
 
+def _drink(rng: np.random.Generator, image: Image) -> None:
+    """A clear bottle, in place: liquid up to the neck, the light in it, a band of paper round its middle."""
+    h, w = image.shape[:2]
+    image[:] = DRINKS[int(rng.integers(len(DRINKS)))]
+    empty = int(h * rng.uniform(0.08, 0.26))
+    image[:empty] = 0.5 * image[:empty] + 0.5 * rng.uniform(60, 230)
+    for _ in range(int(rng.integers(1, 4))):
+        x, thick = int(rng.uniform(0.05, 0.9) * w), max(1, int(w * rng.uniform(0.02, 0.1)))
+        y0, y1 = int(h * rng.uniform(0.1, 0.5)), int(h * rng.uniform(0.6, 1.0))
+        image[y0:y1, x : x + thick] = np.clip(image[y0:y1, x : x + thick] + rng.uniform(40, 170), 0, 255)
+    top = int(h * rng.uniform(0.36, 0.58))
+    label = np.empty((max(2, int(h * rng.uniform(0.14, 0.38))), w, 3), np.uint8)
+    label[:] = colour(rng)
+    print_label(rng, label)
+    image[top : top + len(label)] = label[: h - top]
+
+
+def tag(rng: np.random.Generator, image: Image, corner: tuple[int, int], size: tuple[int, int], paper: Colour) -> None:
+    """A price label, its top left corner and (w, h) given: a price, print, a bar code."""
+    (x, y), (w, h) = corner, size
+    cv2.rectangle(image, corner, (x + w, y + h), paper, -1)
+    if h <= 9:
+        cv2.line(image, (x + w // 4, y + h // 2), (x + w // 2, y + h // 2), (40, 40, 40), 1)
+        return
+    dark = (30, 30, 30) if rng.random() < 0.8 else colour(rng)
+    left = x + int(w * rng.uniform(0.3, 0.7))
+    write_price(rng, image, (left, y + int(h * rng.uniform(0.4, 0.65))), int(w * rng.uniform(0.35, 0.7)), dark)
+    if rng.random() < 0.5:
+        for line in range(int(rng.integers(1, 3))):
+            y1 = y + 2 + 3 * line
+            cv2.line(image, (x + 2, y1), (x + int(w * rng.uniform(0.3, 0.95)), y1), (70, 70, 70), 1)
+    if rng.random() < 0.4:
+        for x1 in range(x + 2, x + int(w * 0.4), 2):
+            cv2.line(image, (x1, y + int(0.7 * h)), (x1, y + h - 2), dark, 1)
+
+
 def draw_pack(rng: np.random.Generator, name: str, h: int, w: int) -> Image:
     """One pack of the shape `name`, BGRA (h, w, 4); the same texture serves a row of facings."""
     shape = SHAPES[name]
     image = np.empty((h, w, 3), np.uint8)
-    drink = name in ("soda", "bottle") and rng.random() < 0.5
-    image[:] = DRINKS[int(rng.integers(len(DRINKS)))] if drink else colour(rng)
-    if name in ("bottle", "soda", "jar", "tube", "pump", "flask") and rng.random() < 0.75:
+    image[:] = colour(rng)
+    if name in ("soda", "bottle") and rng.random() < 0.6:
+        _drink(rng, image)
+    elif name in ("bottle", "soda", "jar", "tube", "pump", "flask") and rng.random() < 0.75:
         # A label on part of the body; the rest shows the content.
         top, bottom = int(h * rng.uniform(0.35, 0.5)), int(h * rng.uniform(0.7, 0.95))
         label = np.empty((max(2, bottom - top), w, 3), np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 from edge.vision.detector import Image
 from edge.vision.training.bank import Bank, sized
 from edge.vision.training.canvas import Canvas, tint
-from edge.vision.training.packs import choose_shape, colour, write
+from edge.vision.training.packs import choose_shape, colour, write, write_price
 
 
 def _tiles(rng: np.random.Generator, image: Image) -> None:
@@ -72,7 +72,7 @@ def _room(rng: np.random.Generator, height: int, width: int) -> Image:
 def hanging_tags(rng: np.random.Generator, canvas: Canvas) -> None:
     """Offers that hang from the rails before the goods below, which stay goods."""
     paper, ink = colour(rng), colour(rng)
-    often = rng.uniform(0.2, 0.9)
+    often, say = rng.uniform(0.2, 0.9), write_price if rng.random() < 0.5 else write
     for x0, x1, y, thick in canvas.rails:
         if rng.random() > often:
             continue
@@ -82,7 +82,7 @@ def hanging_tags(rng: np.random.Generator, canvas: Canvas) -> None:
                 top = y + int(rng.integers(0, thick))
                 cv2.rectangle(canvas.image, (x, top), (x + wide, top + tall), paper, -1)
                 if wide > 12:
-                    write(rng, canvas.image, (x + wide // 2, top + tall // 2), int(wide * 0.8), ink)
+                    say(rng, canvas.image, (x + wide // 2, top + tall // 2), int(wide * 0.8), ink)
 
 
 def _signs(rng: np.random.Generator, canvas: Canvas, size: float) -> None:
@@ -91,7 +91,9 @@ def _signs(rng: np.random.Generator, canvas: Canvas, size: float) -> None:
         w, h = int(size * rng.uniform(0.3, 2.0)) + 12, int(size * rng.uniform(0.25, 1.3)) + 10
         x, y = int(rng.integers(0, width - 10)), int(rng.integers(0, height - 10))
         cv2.rectangle(canvas.image, (x, y), (x + w, y + h), colour(rng), -1)
-        write(rng, canvas.image, (x + w // 2, y + h // 2), int(w * 0.8), colour(rng))
+        if rng.random() < 0.5:
+            write_price(rng, canvas.image, (x + w // 2, y + int(h * 0.6)), int(w * rng.uniform(0.5, 0.9)), colour(rng))
+        write(rng, canvas.image, (x + w // 2, y + h // 4), int(w * rng.uniform(0.4, 0.8)), colour(rng))
         canvas.hide(x, y, x + w, y + h)
 
 

@@ -44,11 +44,11 @@ def _opencv_threads() -> None:
 
 def _batch() -> Batch:
     """Two grey pictures, each with bright packs and a dark gap, 128 px."""
-    images = torch.full((2, 3, 128, 128), 0.3)
+    images = torch.full((2, 3, 128, 128), 77, dtype=torch.uint8)
     boxes = torch.tensor(((10.0, 10, 40, 60), (60, 20, 90, 70), (20, 80, 50, 120), (70, 80, 110, 120)))
     kinds = torch.tensor((0, 0, 0, 1))
     for (x0, y0, x1, y1), kind in zip(boxes.int().tolist(), kinds.tolist(), strict=True):
-        images[:, :, y0:y1, x0:x1] = 0.0 if kind else 0.9
+        images[:, :, y0:y1, x0:x1] = 0 if kind else 230
     return Batch(images, [boxes, boxes], [kinds, kinds], torch.ones(2, 2, dtype=torch.bool))
 
 
@@ -228,7 +228,8 @@ def test_crops_resume_where_they_stopped() -> None:
     np.testing.assert_array_equal(first.crop.boxes, second.crop.boxes)
     batch = collate([first, second])
     assert batch.images.shape == (2, 3, CROP, CROP)
-    assert 0 <= float(batch.images.min()) <= float(batch.images.max()) <= 1
+    assert batch.images.dtype == torch.uint8
+    assert 0 <= float(batch.to("cpu").images.min()) <= float(batch.to("cpu").images.max()) <= 1
     assert batch.known.all()
 
 

@@ -1,0 +1,66 @@
+"""The fast convolution answers and learns as PyTorch's own does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from edge.vision.training import fast  # noqa: E402  # after the check for the extra
+
+LAYERS: dict[str, dict[str, Any]] = {
+    "depthwise": {"in_channels": 24, "out_channels": 24, "kernel_size": 5, "padding": 2, "groups": 24},
+    "strided": {"in_channels": 24, "out_channels": 24, "kernel_size": 3, "stride": 2, "padding": 1, "groups": 24},
+    "pointwise": {"in_channels": 24, "out_channels": 40, "kernel_size": 1},
+    "without a bias": {"in_channels": 24, "out_channels": 40, "kernel_size": 1, "bias": False},
+    "whole": {"in_channels": 24, "out_channels": 16, "kernel_size": 3, "stride": 2, "padding": 1},
+}
+
+
+def _learnt(layer: Any, x: Any, target: Any) -> list[Any]:
+    x = x.clone().requires_grad_(True)
+    y = layer(x)
+    ((y - target) ** 2).sum().backward()
+    return [y.detach(), x.grad, *(p.grad for p in layer.parameters())]
+
+
+def _pair(name: str) -> tuple[Any, Any]:
+    torch.manual_seed(4)
+    ours, theirs = fast.Conv(**LAYERS[name]), torch.nn.Conv2d(**LAYERS[name])
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("native", "within"), [(False, 1e-5), (True, 0.02)])
+@pytest.mark.parametrize("name", LAYERS)
+def test_it_learns_what_pytorchs_own_learns(
+    name: str, native: bool, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "BFLOAT16", native)
+    ours, theirs = _pair(name)
+    x = torch.randn(2, 24, 20, 20)
+    target = torch.randn_like(theirs(x))
+    for mine, wanted in zip(_learnt(ours, x, target), _learnt(theirs, x, target), strict=True):
+        assert mine.dtype == torch.float32
+        assert float((mine - wanted).norm() / wanted.norm()) < within
+
+
+def test_a_frozen_kernel_gets_no_gradient_and_its_bias_does() -> None:
+    ours, theirs = _pair("depthwise")
+    for layer in (ours, theirs):
+        layer.weight.requires_grad_(False)
+    x = torch.randn(2, 24, 20, 20)
+    target = torch.randn_like(theirs(x))
+    _, into, weight, bias = _learnt(ours, x, target)
+    assert weight is None
+    _, wanted_into, _, wanted_bias = _learnt(theirs, x, target)
+    assert torch.allclose(into, wanted_into, atol=1e-4)
+    assert torch.allclose(bias, wanted_bias, atol=1e-3)
+
+
+def test_what_is_exported_is_pytorchs_own_layer() -> None:
+    ours, theirs = _pair("pointwise")
+    x = torch.randn(2, 24, 20, 20)
+    assert torch.equal(ours.eval()(x), theirs(x))
