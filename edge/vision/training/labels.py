@@ -1,9 +1,10 @@
 """Labelled photos in three formats: JSON beside a photo, YOLO text, COCO; needs no PyTorch.
 
 - `NAME.jpg` with `NAME.json`, `{"w", "h", "boxes": [[x0, y0, x1, y1], ...]}`: all boxes are products.
-- YOLO: `NAME.txt` beside the photo, or in `labels/` where photos lie in `images/`; a line is `class cx cy w h`
-  as shares of the picture. Names come from `classes.txt` or `data.yaml`, there or one folder up; without
-  them all boxes are gaps where the folder is called gap or void, products elsewhere, or what `unnamed` says.
+- YOLO: `NAME.txt` beside the photo, or in `labels/` where photos lie in `images/`, `labels/train/` where they lie in
+  `images/train/`; a line is `class cx cy w h` as shares of the picture. Names come from `classes.txt` or `data.yaml`,
+  there, one folder up, or beside `images/`; without them all boxes are gaps where the folder is called gap or void,
+  products elsewhere, or what `unnamed` says.
 - COCO: `instances*.json` or `*.coco.json`, there or in `annotations/`, with `categories`.
 
 A name of a gap (void, gap, empty, ...) is a gap; every other name is a product.
@@ -156,7 +157,8 @@ def _yaml_names(text: str) -> list[str]:
 
 
 def _yolo_names(folder: Path) -> list[str]:
-    for place in (folder, folder.parent):
+    beside = (folder.parent.parent,) if folder.parent.name == "images" else ()
+    for place in (folder, folder.parent, *beside):
         for name in ("classes.txt", "data.yaml", "data.yml"):
             path = place / name
             if path.is_file():
@@ -187,9 +189,17 @@ def _yolo_line(path: Path, number: int, line: str, names: list[str], unnamed: st
     return names[at] if names else unnamed, np.array(box, np.float32)
 
 
-def _from_yolo(folder: Path, unnamed: str | None) -> Iterator[Labelled]:
+def _yolo_places(folder: Path) -> tuple[Path, Path]:
+    """Where the pictures of a folder lie, and where their labels."""
+    split = folder.parent.parent / "labels" / folder.name
+    if folder.parent.name == "images" and split.is_dir():
+        return folder, split
     pictures = folder / "images" if (folder / "images").is_dir() else folder
-    texts = folder / "labels" if (folder / "labels").is_dir() else pictures
+    return pictures, folder / "labels" if (folder / "labels").is_dir() else pictures
+
+
+def _from_yolo(folder: Path, unnamed: str | None) -> Iterator[Labelled]:
+    pictures, texts = _yolo_places(folder)
     names = _yolo_names(folder)
     alone = []
     fallback = unnamed or (GAP if GAPS.search(folder.name) else PRODUCT)
@@ -246,6 +256,7 @@ def labelled(folder: Path, unnamed: str | None = None) -> list[Labelled]:
     """
     found = list(_from_coco(folder)) or list(_from_json(folder)) or list(_from_yolo(folder, unnamed))
     if not found:
-        raise _bad(folder, "photos", "no photo with labels is there",
-                   "labels are NAME.json or NAME.txt (YOLO) beside NAME.jpg, or a COCO instances.json")  # fmt: skip
+        splits = [f"images/{place.name}" for place in sorted((folder / "labels").glob("*/"))]
+        fix = "labels are NAME.json or NAME.txt (YOLO) beside NAME.jpg, or a COCO instances.json"
+        raise _bad(folder, "photos", "no photo with labels is there", f"name {' or '.join(splits)}" if splits else fix)
     return found

@@ -80,6 +80,28 @@ def test_names_say_what_is_a_gap(tmp_path: Path, file: str, text: str, wanted: t
     assert labelled(folder)[0].names == wanted
 
 
+def _split(root: Path, name: str) -> Path:
+    """A split as Ultralytics' tools lay it out: pictures in images/NAME, labels in labels/NAME."""
+    folder = _photo(root / "images" / name)
+    (root / "labels" / name).mkdir(parents=True)
+    (root / "labels" / name / "shelf.txt").write_text(LINE.replace("0", "1", 1) + "\n")
+    (root / "data.yaml").write_text("names: {0: can, 1: void}\n")
+    return folder
+
+
+def test_a_split_beside_its_labels_is_read(tmp_path: Path) -> None:
+    [photo] = labelled(_split(tmp_path / "shop", "train"))
+    assert (photo.path.parent.name, photo.names) == ("train", ("gap",))
+
+
+def test_the_root_of_splits_tells_which_there_are(tmp_path: Path) -> None:
+    for name in ("val", "train"):
+        _split(tmp_path / "shop", name)
+    with pytest.raises(ConfigError) as told:
+        labelled(tmp_path / "shop")
+    assert "images/train or images/val" in str(told.value)
+
+
 def test_without_names_the_folder_or_the_caller_says_it(tmp_path: Path) -> None:
     _yolo(tmp_path / "gap")
     _yolo(tmp_path / "shop")
