@@ -71,6 +71,14 @@ def test_count_error_by_hand() -> None:
     assert count_error([sooner], 0.6) == 0 < count_error([photos[0]], 0.6)
 
 
+def test_a_lucky_score_does_not_choose_the_threshold() -> None:
+    # One of ten is missed from .31 to .65; at .30 none is, and a little lower there are thirty too many.
+    found = [(A, 0.652)] * 9 + [(B, 0.302)] + [(C, 0.295)] * 30
+    shelf = photo([A] * 10, *found)
+    assert [count_error([shelf], t) for t in (0.29, 0.30, 0.31, 0.65)] == pytest.approx([3.0, 0.0, 0.1, 0.1])
+    assert 0.32 <= best_threshold([shelf]) <= 0.63
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_figures_stay_between_none_and_all(seed: int) -> None:
     rng = np.random.default_rng(seed)
