@@ -151,6 +151,11 @@ def _column(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x:
             cv2.line(canvas.image, (x + group.w // 2, y - 3), (x + group.w // 2, y + 3), (200, 200, 200), 1)
 
 
+def _boxlike(pack: Sprite) -> bool:
+    """Whether a pack fills its outline, but for smooth edges."""
+    return pack.alpha is None or float(pack.alpha.mean()) > 0.97
+
+
 def _end(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int, right: bool) -> int:
     """The side of the boxes at a row's end, which is no facing: how wide it looks from `x` on."""
     tall, wide = group.h * group.stack, max(3, int(min(group.w * rng.uniform(0.15, 0.9), row.clear * 0.7)))
@@ -213,8 +218,8 @@ def fill_row(rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, b
             x += wide
             continue
         group = _group(rng, style, row, bank)
-        # Packs that fill their outline are boxes, and have sides; the camera sees the one that depth runs to.
-        sides = group.pack.alpha is None and rng.random() < style.sides
+        sides = _boxlike(group.pack) and rng.random() < style.sides
+        # The camera sees the side that depth runs to.
         if sides and row.towards < x:
             x += _end(rng, canvas, row, group, x, right=False)
         many = 1 if rng.random() < style.alone else int(rng.integers(1, 4 if rng.random() < 0.3 else 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,10 @@ import pytest
 
 from edge.vision.training.bank import Bank, recoloured, sized
 from edge.vision.training.canvas import GAP, PRODUCT, Canvas
+from edge.vision.training.fixtures import Row, choose_style, fill_row
+from edge.vision.training.fronts import fence, raised
 from edge.vision.training.lens import photograph
-from edge.vision.training.packs import SHAPES, draw_pack
+from edge.vision.training.packs import SHAPES, draw_pack, tag
 from edge.vision.training.render import Scene, clip, render_empty, render_shelf
 from edge.vision.training.scenes import crop, scene
 
@@ -143,3 +146,54 @@ def test_a_tray_hides_the_feet_of_what_stands_in_it() -> None:
     canvas = Canvas(np.zeros((100, 100, 3), np.uint8), boxes=[(0, 10, 20, 61), (30, 10, 50, 30), (80, 10, 99, 60)])
     canvas.trim(0, 50, 60, 60)
     assert canvas.boxes == [(0, 10, 20, 50), (30, 10, 50, 30), (80, 10, 99, 60)]
+
+
+def test_a_rail_that_stands_up_hides_feet_and_what_is_lower() -> None:
+    canvas = Canvas(np.zeros((100, 100, 3), np.uint8))
+    canvas.boxes = [(10, 20, 30, 60), (40, 48, 50, 60), (60, 0, 80, 30)]
+    raised(canvas, (0, 100), 50, 60)
+    assert canvas.boxes == [(10, 20, 30, 50), (60, 0, 80, 30)]
+    raised(canvas, (0, 100), 60, 60)
+    assert len(canvas.boxes) == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_fence_crosses_the_goods_and_leaves_them_whole(seed: int) -> None:
+    canvas = Canvas(np.full((100, 100, 3), 40, np.uint8))
+    canvas.boxes = [(10, 20, 30, 80)]
+    fence(np.random.default_rng(seed), canvas, (-20, 130), 80, 70)
+    assert canvas.boxes == [(10, 20, 30, 80)]
+    changed = np.flatnonzero((canvas.image != 40).any((1, 2)))
+    assert len(changed)
+    assert 80 - 0.4 * 70 - 2 <= changed.min() <= changed.max() <= 82
+
+
+@pytest.mark.parametrize(("size", "inks"), [((60, 30), 3), ((8, 6), 2)])
+def test_a_price_label_is_paper_with_something_on_it(size: tuple[int, int], inks: int) -> None:
+    image, (w, h) = np.zeros((120, 200, 3), np.uint8), size
+    tag(np.random.default_rng(2), image, (80, 50), size, (240, 250, 245))
+    label = image[50 : 51 + h, 80 : 81 + w]
+    assert 0.3 < (label == (240, 250, 245)).all(-1).mean() < 1
+    assert len(np.unique(label.reshape(-1, 3), axis=0)) >= inks
+    image[50 - h : 51 + 2 * h, 80 - w : 81 + 2 * w] = 0
+    assert not image.any()
+
+
+def test_rows_of_boxes_may_end_in_a_side_that_is_no_facing() -> None:
+    plain = {"kind": "shelf", "shapes": ("box",), "missing": 0.0, "empty": 0.0, "deep": 0.0}
+    style = replace(choose_style(np.random.default_rng(0)), **plain)
+    row = Row(0, 400, 90, 80, 0.3, 600.0)
+
+    def beside(sides: float) -> int:
+        """Columns where something is drawn and no facing is."""
+        columns = 0
+        for seed in range(12):
+            canvas = Canvas(np.zeros((100, 400, 3), np.uint8))
+            fill_row(np.random.default_rng(seed), canvas, row, replace(style, sides=sides), BANK)
+            drawn = (canvas.image[60:85] > 0).any((0, 2))
+            for x0, _, x1, _ in canvas.boxes:
+                drawn[int(x0) : int(x1)] = False
+            columns += int(drawn.sum())
+        return columns
+
+    assert beside(1.0) > 200 + beside(0.0)
