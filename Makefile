@@ -54,9 +54,9 @@ soak: setup broker ## 10,000 simulated stories and 200 kill -9 of real processes
 	@CORNERGRID_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q -s tests/simulation
 	@CORNERGRID_KILLS=$(KILLS) $(BIN)/python -m pytest -q -s -m e2e
 
-train: setup ## Train the shipped detector again (extra `train`: large)
+train: setup ## Train a detector from the beginning, on rendered shelves alone (extra `train`: large)
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[train]'
-	@$(BIN)/python -m edge.vision.training train
+	@$(BIN)/cornergrid-edge vision train
 
 lock: ## Pin what setup installs, from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv

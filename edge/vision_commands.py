@@ -130,7 +130,9 @@ def train(
     rate: Annotated[float | None, typer.Option(min=0, help="Learning rate; 0.0015, with --start 0.0003.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads for PyTorch.")] = 2,
     pictures: Annotated[Path | None, typer.Option(help="Folder with cutouts/ and packages/ to put on shelves.")] = None,
-    photos: Annotated[list[Path] | None, typer.Option(help="Labelled photos (YOLO, COCO); again for more.")] = None,
+    photos: Annotated[
+        list[Path] | None, typer.Option(help="Labelled photos (YOLO, COCO, JSON), or images/SPLIT; again for more.")
+    ] = None,
     start: Annotated[Path | None, typer.Option(help="Weights to go on from: NAME.npz beside a model.")] = None,
     checkpoint: Checkpoint = CHECKPOINT,
 ) -> None:

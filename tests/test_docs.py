@@ -5,6 +5,7 @@ A block that follows `<!-- elsewhere: NAME -->` is run by the test of that name 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -84,3 +85,24 @@ def folders() -> set[str]:
 @pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None, reason="needs the git checkout")
 def test_the_tree_names_every_folder_and_no_other() -> None:
     assert tree(README) == folders()
+
+
+def _started() -> list[str]:
+    """What the Makefile's recipes start from the environment: a module, or a command with its words."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    modules = re.findall(r"\$\(BIN\)/python -m ([\w.]+)", text)
+    own = re.findall(r"\$\(BIN\)/(cornergrid-\w+(?: [a-z]+)*)", re.sub(r"(?m)^\t@echo.*$", "", text))
+    return sorted({*(f"-m {name}" for name in modules if name != "uv"), *own})
+
+
+@pytest.mark.parametrize("what", _started())
+def test_what_a_recipe_starts_is_there(what: str) -> None:
+    kind, *words = what.split()
+    if kind == "-m":
+        # A package is started by its __main__.
+        found = importlib.util.find_spec(words[0])
+        assert found is not None
+        assert found.submodule_search_locations is None or importlib.util.find_spec(f"{words[0]}.__main__")
+        return
+    asked = [str(ROOT / ".venv" / "bin" / kind), *words, "--help"]
+    assert "Usage:" in subprocess.run(asked, capture_output=True, text=True, check=True, timeout=50).stdout

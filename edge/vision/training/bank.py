@@ -15,6 +15,7 @@ from edge.vision.training.canvas import Sprite
 from edge.vision.training.packs import SHAPES, draw_pack
 
 EACH = 600
+"""Drawn packs of a shape: all of them take half a gigabyte, and a long run sees each a hundred times."""
 _NAMES = tuple(SHAPES)
 
 

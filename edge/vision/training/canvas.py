@@ -61,11 +61,11 @@ class Canvas:
         self.gaps = [box for box in self.gaps if seen(box)]
 
     def trim(self, x0: float, y0: float, x1: float, floor: float) -> None:
-        """End the boxes that stand on `floor` between x0 and x1 at y0: what is drawn below hides their feet."""
+        """End at y0 the boxes between x0 and x1 that reach below it, to `floor` at most: what is there hides them."""
 
         def cut(box: Box) -> Box:
-            stands = abs(box[3] - floor) <= 2 and box[1] < y0 and x0 <= (box[0] + box[2]) / 2 <= x1
-            return (box[0], box[1], box[2], y0) if stands else box
+            hidden = box[1] < y0 < box[3] <= floor + 2 and x0 <= (box[0] + box[2]) / 2 <= x1
+            return (box[0], box[1], box[2], y0) if hidden else box
 
         self.boxes = [cut(box) for box in self.boxes]
 

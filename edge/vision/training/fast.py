@@ -2,8 +2,9 @@
 
 oneDNN makes a kernel's gradient and its bias' together, frozen kernel or not, and a 5x5 depthwise kernel's takes ten
 times as long as the rest of the layer: here each gradient is made apart, and only where it is wanted. Pointwise
-convolutions multiply in bfloat16 where the processor can; weights, sums and all other layers stay in single
-precision (Micikevicius et al. 2018, "Mixed Precision Training").
+convolutions multiply in bfloat16 where the processor can, which rounds their answers and gradients; the weights that
+are kept, the sums inside and all other layers stay in single precision (Micikevicius et al. 2018, "Mixed Precision
+Training").
 """
 
 # PyTorch's classes are Any where the extra is not installed, and partly untyped where it is.
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 # oneDNN also emulates bfloat16, slowly, so the processor itself is asked; PyTorch has no public name for that.
@@ -34,6 +36,7 @@ class _Apart(torch.autograd.Function):
         return y if bias is None else y.add_(bias[:, None, None])
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         layer, (of_x, of_weight, of_bias) = ctx.layer, ctx.needs_input_grad[:3]
@@ -49,10 +52,11 @@ class _Apart(torch.autograd.Function):
 
 
 class Conv(nn.Conv2d):
-    """`nn.Conv2d`; in training on a CPU its gradients are made apart."""
+    """`nn.Conv2d`; in training on a CPU its gradients are made apart, where it pads with zeros and is not dilated."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or x.device.type != "cpu":
+        plain = self.dilation == (1, 1) and self.padding_mode == "zeros"
+        if not self.training or not plain or x.device.type != "cpu":
             return super().forward(x)
         pointwise = self.kernel_size == (1, 1)
         return _Apart.apply(x, self.weight, self.bias, self, torch.bfloat16 if pointwise and BFLOAT16 else x.dtype)

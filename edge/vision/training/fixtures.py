@@ -9,176 +9,23 @@ import cv2
 import numpy as np
 
 from edge.vision.detector import Image
-from edge.vision.training.bank import Bank, recoloured, sized
-from edge.vision.training.canvas import Canvas, Sprite, tint
+from edge.vision.training.bank import Bank
+from edge.vision.training.canvas import Canvas, tint
+from edge.vision.training.facings import (
+    Group,
+    Row,
+    Style,
+    choose_group,
+    choose_style,
+    draw_behind,
+    draw_column,
+    draw_side,
+)
 from edge.vision.training.fronts import cardboard, fence, raised, tray
-from edge.vision.training.packs import Colour, choose_shape, colour, tag, write
+from edge.vision.training.packs import Colour, colour, tag, write
 
 LIP = 0.1
 """How far people draw an empty place below its board, as a share of its height."""
-FLAT = ("flat", "tub", "box", "multi", "can", "bag")
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """What one fixture holds and how tidy it is.
-
-    Attributes:
-        kind: "shelf", "pegs", "cases" (stacked on the floor, no rails) or "trays" (the same, in cardboard).
-        shapes: the shapes of its packs.
-        missing: how often facings are missing, 0..1.
-        empty: how often a place of a product is wholly sold out, 0..1.
-        tight: how often packs touch, 0..1.
-        gain: brightness of the goods.
-        deep: how often further packs show behind the front row, 0..1.
-        alone: how often a product has a single facing, its neighbours unlike it, 0..1.
-        sides: how often a row of boxes shows the side of its last one, 0..1.
-    """
-
-    kind: str
-    shapes: tuple[str, ...]
-    missing: float
-    empty: float
-    tight: float
-    gain: float
-    deep: float
-    alone: float
-    sides: float
-    fill: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One board: goods stand on `floor` between x0 and x1 with `clear` px above.
-
-    `above` is how far the camera looks down on it (-1 from below .. 1 from above), `towards` the x that
-    depth runs to.
-    """
-
-    x0: int
-    x1: int
-    floor: int
-    clear: int
-    above: float
-    towards: float
-
-
-def choose_style(rng: np.random.Generator) -> Style:
-    """A random fixture: some full, some with gaps, some sold out."""
-    kind = str(rng.choice(("shelf", "pegs", "cases", "trays"), p=(0.71, 0.11, 0.1, 0.08)))
-    full = rng.random() < 0.25
-    low = rng.uniform(0.45, 0.85)
-    return Style(
-        kind=kind,
-        shapes=tuple(choose_shape(rng) for _ in range(int(rng.integers(1, 7)))),
-        missing=0.0 if full else float(rng.uniform(0.02, 0.22)),
-        empty=0.0 if full or rng.random() < 0.4 else float(rng.choice((rng.uniform(0, 0.1), rng.uniform(0.2, 0.9)),
-                                                                      p=(0.9, 0.1))),
-        tight=float(rng.uniform(0.5, 1.0)),
-        gain=float(rng.uniform(0.75, 1.1)),
-        deep=0.0 if rng.random() < 0.25 else float(rng.uniform(0.5, 1.0)),
-        alone=float(rng.uniform(0.5, 0.95)) if rng.random() < 0.25 else 0.15,
-        sides=float(rng.uniform(0.2, 1.0)) if kind != "pegs" and rng.random() < 0.35 else 0.0,
-        fill=(low, float(rng.uniform(low + 0.05, 1.0))) if kind in ("shelf", "pegs") else (0.94, 1.0),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Facings of one product: the pack, its size on the shelf, the columns' distance, packs on each other."""
-
-    pack: Sprite
-    h: int
-    w: int
-    step: int
-    stack: int
-    deep: bool
-    back: Sprite
-
-
-def _group(rng: np.random.Generator, style: Style, row: Row, bank: Bank) -> Group:
-    name = str(rng.choice(style.shapes)) if rng.random() < 0.9 else choose_shape(rng)
-    pack: Image = recoloured(rng, bank.pick(rng, name))
-    aspect = pack.shape[0] / pack.shape[1] * rng.uniform(0.92, 1.3)
-    levels = 1
-    if aspect < 0.8 or (name in FLAT and aspect < 1.6 and rng.random() < 0.4):
-        levels = int(rng.integers(1, np.clip(row.clear // 24, 1, 4) + 1))
-    fill = rng.uniform(*style.fill)
-    h = row.clear * fill / levels
-    w = h / aspect
-    if w > row.clear * 1.7:
-        h, w = h * row.clear * 1.7 / w, row.clear * 1.7
-    h, w = max(6, round(h)), max(4, round(w))
-    near = rng.random() < style.tight
-    space = int(rng.choice((0, 0, 1, 1, 2))) if near else int(w * rng.uniform(0.05, 0.22))
-    space += int(w * rng.uniform(0.05, 0.3)) if style.kind == "pegs" else 0
-    front, deep = sized(pack, h, w), style.kind == "shelf" and rng.random() < style.deep
-    smaller = sized(pack, max(4, round(h * 0.92)), max(3, round(w * 0.94))) if deep else front
-    return Group(front, h, w, w + space, levels, deep, smaller)
-
-
-def _behind(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int) -> None:
-    """The next pack of the column, further from the camera, in shade."""
-    lift = row.clear * 0.1 * row.above + 0.03 * group.h
-    shift = np.clip((row.towards - x) / canvas.image.shape[1], -1, 1) * 0.35 * group.w
-    gain = float(rng.uniform(0.3, 0.75))
-    # Two deep: the further one is darker, smaller steps away.
-    for far in (1.8, 1.0):
-        top = round(row.floor - group.h * group.stack - far * lift + 0.06 * group.h)
-        for level in range(group.stack):
-            canvas.paste(group.back, x + round(far * shift), top + level * group.h, gain / far, labelled=False)
-
-
-def _column(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int, style: Style) -> None:
-    stack = group.stack if rng.random() < 0.8 else int(rng.integers(1, group.stack + 1))
-    floor = row.floor + (int(rng.integers(-1, 2)) if group.h > 14 else 0)
-    turned = group.pack
-    if rng.random() < 0.08:
-        turned = _lean(rng, group)
-    if rng.random() < 0.35 and group.stack == 1:
-        # The side of the pack that faces the middle of the picture's depth.
-        shift = int(np.clip((row.towards - x) / canvas.image.shape[1], -1, 1) * 0.25 * group.w)
-        dark = tuple(int(c) for c in group.pack.bgr.mean((0, 1)) * style.gain * rng.uniform(0.35, 0.7))
-        lift = int(row.clear * 0.06 * row.above)
-        x0 = x if shift < 0 else x + group.w
-        side = ((x0, floor), (x0 + shift, floor - lift), (x0 + shift, floor - group.h - lift), (x0, floor - group.h))
-        cv2.fillConvexPoly(canvas.image, np.array(side, np.int32), dark)
-    for level in range(stack):
-        y = floor - group.h * (level + 1)
-        jitter = int(rng.integers(-1, 2)) if group.w > 12 else 0
-        canvas.paste(turned, x + jitter, y, float(style.gain * rng.uniform(0.88, 1.08)))
-        if style.kind == "pegs":
-            cv2.line(canvas.image, (x + group.w // 2, y - 3), (x + group.w // 2, y + 3), (200, 200, 200), 1)
-
-
-def _boxlike(pack: Sprite) -> bool:
-    """Whether a pack fills its outline, but for smooth edges."""
-    return pack.alpha is None or float(pack.alpha.mean()) > 0.97
-
-
-def _end(rng: np.random.Generator, canvas: Canvas, row: Row, group: Group, x: int, right: bool) -> int:
-    """The side of the boxes at a row's end, which is no facing: how wide it looks from `x` on."""
-    tall, wide = group.h * group.stack, max(3, int(min(group.w * rng.uniform(0.15, 0.9), row.clear * 0.7)))
-    foot = tall - max(0, int(row.clear * 0.1 * row.above))
-    top = foot - int(tall * rng.uniform(0.82, 0.97))
-    corners = np.array(((0, 0), (wide, top), (wide, foot), (0, tall)), np.float32)
-    if not right:
-        corners = np.array(((0, top), (wide, 0), (wide, tall), (0, foot)), np.float32)
-    print_ = np.tile(group.pack.bgr, (group.stack, 1, 1))
-    flat = np.array(((0, 0), (group.w, 0), (group.w, tall), (0, tall)), np.float32)
-    turned = np.asarray(cv2.warpPerspective(print_, cv2.getPerspectiveTransform(flat, corners), (wide, tall)), np.uint8)
-    mask = np.zeros((tall, wide, 1), np.float32)
-    cv2.fillConvexPoly(mask, corners.astype(np.int32), 1.0)
-    canvas.paste(Sprite(turned, mask), x, row.floor - tall, float(rng.uniform(0.4, 0.9)), labelled=False)
-    return wide
-
-
-def _lean(rng: np.random.Generator, group: Group) -> Sprite:
-    h, w = group.h, group.w
-    alpha = np.ones((h, w, 1), np.float32) if group.pack.alpha is None else group.pack.alpha
-    turn = cv2.getRotationMatrix2D((w / 2, h), float(rng.normal(0, 3)), 0.97)
-    bgr = np.asarray(cv2.warpAffine(group.pack.bgr, turn, (w, h)), np.uint8)
-    return Sprite(bgr, np.asarray(cv2.warpAffine(alpha, turn, (w, h)), np.float32).reshape(h, w, 1))
 
 
 def _gap(
@@ -217,35 +64,35 @@ def fill_row(rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, b
             _gap(rng, canvas, row, (x, x + wide), max(last, 0.6 * row.clear))
             x += wide
             continue
-        group = _group(rng, style, row, bank)
-        sides = _boxlike(group.pack) and rng.random() < style.sides
-        # The camera sees the side that depth runs to.
-        if sides and row.towards < x:
-            x += _end(rng, canvas, row, group, x, right=False)
+        group = choose_group(rng, style, row, bank)
         many = 1 if rng.random() < style.alone else int(rng.integers(1, 4 if rng.random() < 0.3 else 9))
-        number = min(many, (row.x1 - x) // group.step)
+        number = min(many, (row.x1 - x - group.side) // group.step)
         if number < 1:
             break
-        _facings(rng, canvas, row, style, group, x, number)
+        # The camera sees the side that depth runs to.
+        left = group.side if row.towards < x else 0
+        gone = _facings(rng, canvas, row, style, group, x + left, number)
+        if left and 0 not in gone:
+            draw_side(rng, canvas, row, group, x, right=False)
+        if group.side and not left and number - 1 not in gone:
+            draw_side(rng, canvas, row, group, x + (number - 1) * group.step + group.w, right=True)
         last = group.h * group.stack
-        x += number * group.step
-        if sides and row.towards >= x:
-            x += _end(rng, canvas, row, group, x + group.w - group.step, right=True)
+        x += number * group.step + group.side
         x += int(rng.integers(0, 3) if rng.random() < style.tight else 0.15 * group.w)
 
 
 def _facings(
     rng: np.random.Generator, canvas: Canvas, row: Row, style: Style, group: Group, x: int, number: int
-) -> None:
-    """A product's facings from `x` on, some missing, and what stands behind and before them."""
+) -> range:
+    """A product's facings from `x` on, and what stands behind and before them; which are missing."""
     gone = _run(rng, style, number) if group.w > 0.2 * group.h else range(0)
     left_behind = rng.random() < 0.2
     for i in range(number):
         if group.deep and (i not in gone or left_behind):
-            _behind(rng, canvas, row, group, x + i * group.step)
+            draw_behind(rng, canvas, row, group, x + i * group.step)
     for i in range(number):
         if i not in gone:
-            _column(rng, canvas, row, group, x + i * group.step, style)
+            draw_column(rng, canvas, row, group, x + i * group.step, style)
     if gone:
         tall, spare = group.h * group.stack, group.step - group.w
         span = x + gone.start * group.step - spare, x + gone.stop * group.step
@@ -253,6 +100,7 @@ def _facings(
         _gap(rng, canvas, row, span, tall, len(gone) if group.w > 0.4 * tall else 0)
     elif style.kind != "pegs" and rng.random() < 0.08:
         tray(rng, canvas, (x, x + number * group.step), row.floor, group.h)
+    return gone
 
 
 def _shade(image: Image, x0: int, x1: int, top: int, bottom: int, dark: float) -> None:
@@ -318,7 +166,8 @@ def _header(rng: np.random.Generator, canvas: Canvas, x0: int, x1: int, y: int) 
 class Build:
     """How one fixture is made: colours of its back and boards, the shadow there, how its boards end in front.
 
-    `thin` is a rail's share of a row; `hidden` is how far it stands up before the goods, as a share of what is clear.
+    `reach` is how far down the shadow falls on the goods, as a share of a row; `thin` is a rail's share of one;
+    `hidden` is how far the rail stands up before the goods, as a share of what is clear.
     """
 
     panel: Colour

@@ -53,7 +53,7 @@ def fence(rng: np.random.Generator, canvas: Canvas, span: Span, floor: int, clea
 
 
 def raised(canvas: Canvas, span: Span, top: int, floor: int) -> None:
-    """The labels end where a rail from `top` to `floor` hides the goods' feet; what it hides is forgotten."""
+    """The goods' labels end where a rail from `top` to `floor` hides the goods' feet; what it hides is forgotten."""
     if top >= floor:
         return
     canvas.hide(span[0], top, span[1], floor, share=0.7)

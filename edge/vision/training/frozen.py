@@ -37,7 +37,7 @@ class Frozen:
             warnings.simplefilter("ignore")
             free = {0: "b", 2: "h", 3: "w"}
             torch.onnx.export(
-                _First(backbone).eval(),
+                _First(backbone),
                 (torch.zeros(1, 3, 64, 64),),
                 data,
                 input_names=["x"],

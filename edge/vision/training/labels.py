@@ -3,8 +3,8 @@
 - `NAME.jpg` with `NAME.json`, `{"w", "h", "boxes": [[x0, y0, x1, y1], ...]}`: all boxes are products.
 - YOLO: `NAME.txt` beside the photo, or in `labels/` where photos lie in `images/`, `labels/train/` where they lie in
   `images/train/`; a line is `class cx cy w h` as shares of the picture. Names come from `classes.txt` or `data.yaml`,
-  there, one folder up, or beside `images/`; without them all boxes are gaps where the folder is called gap or void,
-  products elsewhere, or what `unnamed` says.
+  there, one folder up, beside the labels or one up from them; without names all boxes are gaps where the folder is
+  called gap or void, products elsewhere, or what `unnamed` says.
 - COCO: `instances*.json` or `*.coco.json`, there or in `annotations/`, with `categories`.
 
 A name of a gap (void, gap, empty, ...) is a gap; every other name is a product.
@@ -13,7 +13,7 @@ A name of a gap (void, gap, empty, ...) is a gap; every other name is a product.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -156,9 +156,8 @@ def _yaml_names(text: str) -> list[str]:
     return [part.strip().strip("'\"") for part in parts if part.strip()]
 
 
-def _yolo_names(folder: Path) -> list[str]:
-    beside = (folder.parent.parent,) if folder.parent.name == "images" else ()
-    for place in (folder, folder.parent, *beside):
+def _yolo_names(places: Iterable[Path]) -> list[str]:
+    for place in places:
         for name in ("classes.txt", "data.yaml", "data.yml"):
             path = place / name
             if path.is_file():
@@ -189,20 +188,20 @@ def _yolo_line(path: Path, number: int, line: str, names: list[str], unnamed: st
     return names[at] if names else unnamed, np.array(box, np.float32)
 
 
-def _yolo_places(folder: Path) -> tuple[Path, Path]:
-    """Where the pictures of a folder lie, and where their labels."""
-    split = folder.parent.parent / "labels" / folder.name
-    if folder.parent.name == "images" and split.is_dir():
-        return folder, split
+def _yolo_places(folder: Path) -> tuple[Path, Path, Path]:
+    """Where the pictures of a folder lie, where their labels, and the data set's own folder."""
+    root = folder.parent.parent
+    if folder.parent.name == "images" and (root / "labels" / folder.name).is_dir():
+        return folder, root / "labels" / folder.name, root
     pictures = folder / "images" if (folder / "images").is_dir() else folder
-    return pictures, folder / "labels" if (folder / "labels").is_dir() else pictures
+    return pictures, folder / "labels" if (folder / "labels").is_dir() else pictures, folder
 
 
 def _from_yolo(folder: Path, unnamed: str | None) -> Iterator[Labelled]:
-    pictures, texts = _yolo_places(folder)
-    names = _yolo_names(folder)
+    pictures, texts, root = _yolo_places(folder)
+    names = _yolo_names((folder, folder.parent, texts, texts.parent, root))
     alone = []
-    fallback = unnamed or (GAP if GAPS.search(folder.name) else PRODUCT)
+    fallback = unnamed or (GAP if GAPS.search(root.name) else PRODUCT)
     for path in sorted(texts.glob("*.txt")):
         picture = _picture(pictures, path.stem)
         if picture is None:
@@ -254,9 +253,12 @@ def labelled(folder: Path, unnamed: str | None = None) -> list[Labelled]:
     Raises:
         ConfigError: there are none, or a label file cannot be read.
     """
+    # `.` and `train` have no parents to look for labels and names in.
+    folder = folder.resolve()
     found = list(_from_coco(folder)) or list(_from_json(folder)) or list(_from_yolo(folder, unnamed))
     if not found:
-        splits = [f"images/{place.name}" for place in sorted((folder / "labels").glob("*/"))]
+        splits = [f"images/{place.name}" for place in sorted((folder / "images").glob("*/"))
+                  if (folder / "labels" / place.name).is_dir()]  # fmt: skip
         fix = "labels are NAME.json or NAME.txt (YOLO) beside NAME.jpg, or a COCO instances.json"
         raise _bad(folder, "photos", "no photo with labels is there", f"name {' or '.join(splits)}" if splits else fix)
     return found

@@ -118,23 +118,27 @@ def colour(rng: np.random.Generator) -> Colour:
 def write(rng: np.random.Generator, image: Image, centre: tuple[int, int], width: int, ink: Colour) -> None:
     """A word of random letters, `width` pixels wide, around `centre`."""
     letters = string.ascii_uppercase if rng.random() < 0.6 else string.ascii_lowercase
-    _put(rng, image, "".join(rng.choice(list(letters), int(rng.integers(3, 9)))), centre, width, ink)
+    _put(rng, image, "".join(rng.choice(list(letters), int(rng.integers(3, 9)))), centre, (width, width), ink)
 
 
-def write_price(rng: np.random.Generator, image: Image, centre: tuple[int, int], width: int, ink: Colour) -> None:
-    """A price as labels and offers have it, `width` pixels wide, around `centre`."""
+def write_price(
+    rng: np.random.Generator, image: Image, centre: tuple[int, int], size: tuple[int, int], ink: Colour
+) -> None:
+    """A price as labels and offers have it, around `centre`, as large as fits into `size` (w, h)."""
     whole = int(rng.integers(1, 10) if rng.random() < 0.7 else rng.integers(10, 300))
     word = f"{rng.choice(('', '$', '-'))}{whole}"
     if rng.random() < 0.7:
         word = f"{whole}{rng.choice(('.', ',', ' '))}{rng.integers(0, 20) * 5:02d}"
-    _put(rng, image, word, centre, width, ink)
+    _put(rng, image, word, centre, size, ink)
 
 
-def _put(rng: np.random.Generator, image: Image, word: str, centre: tuple[int, int], width: int, ink: Colour) -> None:
+def _put(
+    rng: np.random.Generator, image: Image, word: str, centre: tuple[int, int], size: tuple[int, int], ink: Colour
+) -> None:
     font = int(rng.choice(_FONTS))
-    thick = int(rng.integers(1, 4)) if width > 40 else 1
+    thick = int(rng.integers(1, 4)) if size[0] > 40 else 1
     (w, h), _ = cv2.getTextSize(word, font, 1.0, thick)
-    scale = max(0.15, width / max(w, 1))
+    scale = max(0.15, min(size[0] / max(w, 1), size[1] / max(h, 1)))
     place = (int(centre[0] - w * scale / 2), int(centre[1] + h * scale / 2))
     cv2.putText(image, word, place, font, scale, ink, thick, cv2.LINE_AA)
 
@@ -288,8 +292,9 @@ def tag(rng: np.random.Generator, image: Image, corner: tuple[int, int], size: t
         cv2.line(image, (x + w // 4, y + h // 2), (x + w // 2, y + h // 2), (40, 40, 40), 1)
         return
     dark = (30, 30, 30) if rng.random() < 0.8 else colour(rng)
-    left = x + int(w * rng.uniform(0.3, 0.7))
-    write_price(rng, image, (left, y + int(h * rng.uniform(0.4, 0.65))), int(w * rng.uniform(0.35, 0.7)), dark)
+    wide = rng.uniform(0.35, 0.7)
+    middle = x + int(w * rng.uniform(wide / 2, 1 - wide / 2)), y + int(h * rng.uniform(0.4, 0.6))
+    write_price(rng, image, middle, (int(w * wide), int(h * 0.7)), dark)
     if rng.random() < 0.5:
         for line in range(int(rng.integers(1, 3))):
             y1 = y + 2 + 3 * line

@@ -28,7 +28,12 @@ def sources_of(pictures: Path | None, photos: Mapping[Path, int], start: Path | 
     """
     known = {"cutouts": CUTOUTS, "packages": PACKAGES}
     found = [source for name, source in known.items() if pictures is not None and (pictures / name).is_dir()]
-    own = [Source(f"{number} labelled photos, {folder.resolve().name}", OWN, "training") for folder, number in
-           photos.items()]  # fmt: skip
+    own = [Source(f"{number} labelled photos, {shop_of(folder)}", OWN, "training") for folder, number in photos.items()]
     before = [Source(f"weights {start.name}", "Apache-2.0", "start of training")] if start else []
     return (RENDERED, BACKBONE, *found, *own, *before)
+
+
+def shop_of(folder: Path) -> str:
+    """A folder of photos as a card names it; a split of a data set with the set's name, so that two are told apart."""
+    *_, above, split, name = ("", "", *folder.resolve().parts)
+    return f"{above}/{name}" if split == "images" else name

@@ -81,12 +81,13 @@ def count_error(photos: Sequence[Judged], threshold: float) -> float:
 def best_threshold(photos: Sequence[Judged]) -> float:
     """The score above which the counts are best, on photos that choose thresholds and judge nothing.
 
-    Few photos have lucky scores where their errors happen to vanish: the best of a score and those within .02 is taken.
+    Few photos have lucky scores where their errors happen to vanish: the score is taken whose errors, averaged with
+    those within .02, are least.
     """
-    candidates = np.round(np.arange(0.05, 0.9, 0.01), 2)
+    candidates = np.round(np.arange(0.03, 0.92, 0.01), 2)
     errors = np.array([count_error(photos, float(t)) for t in candidates])
-    near = np.lib.stride_tricks.sliding_window_view(np.pad(errors, _NEAR, mode="edge"), 2 * _NEAR + 1)
-    return float(candidates[near.mean(1).argmin()])
+    near = np.lib.stride_tricks.sliding_window_view(errors, 2 * _NEAR + 1).mean(1)
+    return float(candidates[_NEAR + near.argmin()])
 
 
 def accuracy(photos: Sequence[Judged], threshold: float) -> Accuracy:

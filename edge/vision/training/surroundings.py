@@ -72,7 +72,7 @@ def _room(rng: np.random.Generator, height: int, width: int) -> Image:
 def hanging_tags(rng: np.random.Generator, canvas: Canvas) -> None:
     """Offers that hang from the rails before the goods below, which stay goods."""
     paper, ink = colour(rng), colour(rng)
-    often, say = rng.uniform(0.2, 0.9), write_price if rng.random() < 0.5 else write
+    often, priced = rng.uniform(0.2, 0.9), rng.random() < 0.5
     for x0, x1, y, thick in canvas.rails:
         if rng.random() > often:
             continue
@@ -81,8 +81,11 @@ def hanging_tags(rng: np.random.Generator, canvas: Canvas) -> None:
             if rng.random() < 0.6:
                 top = y + int(rng.integers(0, thick))
                 cv2.rectangle(canvas.image, (x, top), (x + wide, top + tall), paper, -1)
-                if wide > 12:
-                    say(rng, canvas.image, (x + wide // 2, top + tall // 2), int(wide * 0.8), ink)
+                middle = (x + wide // 2, top + tall // 2)
+                if wide > 12 and priced:
+                    write_price(rng, canvas.image, middle, (int(wide * 0.8), int(tall * 0.8)), ink)
+                elif wide > 12:
+                    write(rng, canvas.image, middle, int(wide * 0.8), ink)
 
 
 def _signs(rng: np.random.Generator, canvas: Canvas, size: float) -> None:
@@ -92,7 +95,8 @@ def _signs(rng: np.random.Generator, canvas: Canvas, size: float) -> None:
         x, y = int(rng.integers(0, width - 10)), int(rng.integers(0, height - 10))
         cv2.rectangle(canvas.image, (x, y), (x + w, y + h), colour(rng), -1)
         if rng.random() < 0.5:
-            write_price(rng, canvas.image, (x + w // 2, y + int(h * 0.6)), int(w * rng.uniform(0.5, 0.9)), colour(rng))
+            inside = int(w * rng.uniform(0.5, 0.9)), h // 2
+            write_price(rng, canvas.image, (x + w // 2, y + int(h * 0.65)), inside, colour(rng))
         write(rng, canvas.image, (x + w // 2, y + h // 4), int(w * rng.uniform(0.4, 0.8)), colour(rng))
         canvas.hide(x, y, x + w, y + h)
 

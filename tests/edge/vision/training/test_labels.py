@@ -80,26 +80,42 @@ def test_names_say_what_is_a_gap(tmp_path: Path, file: str, text: str, wanted: t
     assert labelled(folder)[0].names == wanted
 
 
-def _split(root: Path, name: str) -> Path:
+def _split(root: Path, name: str, names: str = "data.yaml") -> Path:
     """A split as Ultralytics' tools lay it out: pictures in images/NAME, labels in labels/NAME."""
     folder = _photo(root / "images" / name)
     (root / "labels" / name).mkdir(parents=True)
     (root / "labels" / name / "shelf.txt").write_text(LINE.replace("0", "1", 1) + "\n")
-    (root / "data.yaml").write_text("names: {0: can, 1: void}\n")
+    if names:
+        (root / names).write_text("names: {0: can, 1: void}\n" if names.endswith("yaml") else "can\nvoid\n")
     return folder
 
 
-def test_a_split_beside_its_labels_is_read(tmp_path: Path) -> None:
-    [photo] = labelled(_split(tmp_path / "shop", "train"))
+@pytest.mark.parametrize("names", ["data.yaml", "images/data.yaml", "labels/classes.txt", "labels/train/classes.txt"])
+def test_a_split_beside_its_labels_is_read(tmp_path: Path, names: str) -> None:
+    [photo] = labelled(_split(tmp_path / "shop", "train", names))
     assert (photo.path.parent.name, photo.names) == ("train", ("gap",))
+
+
+def test_a_split_is_found_from_inside_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _split(tmp_path / "shop", "train")
+    monkeypatch.chdir(folder)
+    assert labelled(Path())[0].names == ("gap",)
+    monkeypatch.chdir(folder.parent)
+    assert labelled(Path("train"))[0].names == ("gap",)
+
+
+def test_a_split_without_names_is_called_as_its_set_is(tmp_path: Path) -> None:
+    assert labelled(_split(tmp_path / "voids", "train", ""))[0].names == ("gap",)
+    assert labelled(_split(tmp_path / "shop", "train", ""))[0].names == ("product",)
 
 
 def test_the_root_of_splits_tells_which_there_are(tmp_path: Path) -> None:
     for name in ("val", "train"):
         _split(tmp_path / "shop", name)
+    (tmp_path / "shop" / "labels" / ".ipynb").mkdir()
     with pytest.raises(ConfigError) as told:
         labelled(tmp_path / "shop")
-    assert "images/train or images/val" in str(told.value)
+    assert "name images/train or images/val" in str(told.value)
 
 
 def test_without_names_the_folder_or_the_caller_says_it(tmp_path: Path) -> None:

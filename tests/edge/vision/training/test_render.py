@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.vision.training import fixtures
 from edge.vision.training.bank import Bank, recoloured, sized
 from edge.vision.training.canvas import GAP, PRODUCT, Canvas
-from edge.vision.training.fixtures import Row, choose_style, fill_row
+from edge.vision.training.facings import Row, choose_style
+from edge.vision.training.fixtures import fill_row
 from edge.vision.training.fronts import fence, raised
 from edge.vision.training.lens import photograph
 from edge.vision.training.packs import SHAPES, draw_pack, tag
@@ -143,9 +145,11 @@ def test_the_camera_keeps_size_and_type() -> None:
 
 
 def test_a_tray_hides_the_feet_of_what_stands_in_it() -> None:
-    canvas = Canvas(np.zeros((100, 100, 3), np.uint8), boxes=[(0, 10, 20, 61), (30, 10, 50, 30), (80, 10, 99, 60)])
+    canvas = Canvas(
+        np.zeros((100, 100, 3), np.uint8), boxes=[(0, 10, 20, 61), (30, 10, 50, 30), (80, 10, 99, 60), (25, 40, 45, 53)]
+    )
     canvas.trim(0, 50, 60, 60)
-    assert canvas.boxes == [(0, 10, 20, 50), (30, 10, 50, 30), (80, 10, 99, 60)]
+    assert canvas.boxes == [(0, 10, 20, 50), (30, 10, 50, 30), (80, 10, 99, 60), (25, 40, 45, 50)]
 
 
 def test_a_rail_that_stands_up_hides_feet_and_what_is_lower() -> None:
@@ -168,32 +172,57 @@ def test_a_fence_crosses_the_goods_and_leaves_them_whole(seed: int) -> None:
     assert 80 - 0.4 * 70 - 2 <= changed.min() <= changed.max() <= 82
 
 
-@pytest.mark.parametrize(("size", "inks"), [((60, 30), 3), ((8, 6), 2)])
-def test_a_price_label_is_paper_with_something_on_it(size: tuple[int, int], inks: int) -> None:
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("size", [(60, 30), (30, 30), (8, 6)])
+def test_a_price_label_is_paper_with_something_on_it(size: tuple[int, int], seed: int) -> None:
     image, (w, h) = np.zeros((120, 200, 3), np.uint8), size
-    tag(np.random.default_rng(2), image, (80, 50), size, (240, 250, 245))
+    tag(np.random.default_rng(seed), image, (80, 50), size, (240, 250, 245))
     label = image[50 : 51 + h, 80 : 81 + w]
     assert 0.3 < (label == (240, 250, 245)).all(-1).mean() < 1
-    assert len(np.unique(label.reshape(-1, 3), axis=0)) >= inks
-    image[50 - h : 51 + 2 * h, 80 - w : 81 + 2 * w] = 0
+    # A bold figure's outline may stand out a little.
+    image[48 : 53 + h, 78 : 83 + w] = 0
     assert not image.any()
 
 
-def test_rows_of_boxes_may_end_in_a_side_that_is_no_facing() -> None:
-    plain = {"kind": "shelf", "shapes": ("box",), "missing": 0.0, "empty": 0.0, "deep": 0.0}
-    style = replace(choose_style(np.random.default_rng(0)), **plain)
-    row = Row(0, 400, 90, 80, 0.3, 600.0)
+def _row_of_boxes(seed: int, sides: float, towards: float) -> Canvas:
+    plain = replace(
+        choose_style(np.random.default_rng(0)), kind="shelf", shapes=("box",), missing=0.0, empty=0.0, deep=0.0
+    )
+    canvas = Canvas(np.zeros((100, 400, 3), np.uint8))
+    fill_row(np.random.default_rng(seed), canvas, Row(0, 400, 90, 80, 0.3, towards), replace(plain, sides=sides), BANK)
+    return canvas
 
-    def beside(sides: float) -> int:
-        """Columns where something is drawn and no facing is."""
-        columns = 0
-        for seed in range(12):
-            canvas = Canvas(np.zeros((100, 400, 3), np.uint8))
-            fill_row(np.random.default_rng(seed), canvas, row, replace(style, sides=sides), BANK)
-            drawn = (canvas.image[60:85] > 0).any((0, 2))
-            for x0, _, x1, _ in canvas.boxes:
-                drawn[int(x0) : int(x1)] = False
-            columns += int(drawn.sum())
-        return columns
 
-    assert beside(1.0) > 200 + beside(0.0)
+def _beside(sides: float, towards: float) -> tuple[int, int]:
+    """Columns where something is drawn and no facing is: left of a row's first, right of the last."""
+    before = after = 0
+    for seed in range(16):
+        canvas = _row_of_boxes(seed, sides, towards)
+        drawn = canvas.image[60:85].max((0, 2)) > 0
+        before += int(drawn[: int(min(box[0] for box in canvas.boxes))].sum())
+        after += int(drawn[int(max(box[2] for box in canvas.boxes)) + 1 :].sum())
+    return before, after
+
+
+def test_rows_of_boxes_may_end_in_the_side_that_depth_runs_to() -> None:
+    assert max(_beside(0.0, 600.0)) < 60
+    left, right = _beside(1.0, 600.0)
+    assert right > 60 > left
+    left, right = _beside(1.0, -200.0)
+    assert left > 60 > right
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.25])
+def test_no_label_reaches_into_the_rail_below_it(hidden: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = fixtures._build
+    monkeypatch.setattr(fixtures, "_build", lambda rng, kind: replace(build(rng, kind), hidden=hidden, fenced=True))
+    rails = []
+    for seed in range(20):
+        canvas = Canvas(np.zeros((400, 400, 3), np.uint8))
+        fixtures.unit(np.random.default_rng(seed), canvas, 0, 400, 90, BANK)
+        rails += canvas.rails
+        for x0, y0, x1, y1 in canvas.boxes:
+            for left, right, top, thick in canvas.rails:
+                if left <= (x0 + x1) / 2 <= right and y0 < top < y1 <= top + thick:
+                    assert y1 - top <= 2
+    assert len(rails) > 40

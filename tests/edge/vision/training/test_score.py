@@ -77,6 +77,9 @@ def test_a_lucky_score_does_not_choose_the_threshold() -> None:
     shelf = photo([A] * 10, *found)
     assert [count_error([shelf], t) for t in (0.29, 0.30, 0.31, 0.65)] == pytest.approx([3.0, 0.0, 0.1, 0.1])
     assert 0.32 <= best_threshold([shelf]) <= 0.63
+    # The same at the lowest score that may be chosen, below which nothing is known.
+    low = photo([A] * 10, *[(A, 0.652)] * 9, (B, 0.0545), *[(C, 0.0445)] * 30)
+    assert best_threshold([low]) > 0.06
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -117,6 +117,12 @@ def test_a_run_that_goes_on_keeps_its_seed_and_all_that_it_learned_from(tmp_path
         Training(Plan(crops=16, batch=2, seed=4, threads=1)).resume(trained)
 
 
+def test_two_shops_splits_are_told_apart_on_the_card(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("north/images/train", "south/images/train", "east")]
+    names = [source.name for source in sources_of(None, dict.fromkeys(folders, 7))[2:]]
+    assert names == ["7 labelled photos, north/train", "7 labelled photos, south/train", "7 labelled photos, east"]
+
+
 def test_a_run_that_is_stopped_keeps_what_it_learned(tmp_path: Path) -> None:
     def stop(crops: int, _loss: float, _pace: float) -> None:
         if crops == 6:
