@@ -180,10 +180,13 @@ def export(
     checkpoint: Checkpoint = CHECKPOINT,
     model: Annotated[Path, typer.Option(help="The ONNX file to write.")] = EXPORTED,
     int8: Annotated[bool, typer.Option(help="8-bit, calibrated on rendered shelves.")] = True,
+    also: Annotated[list[Path] | None, typer.Option(help="Checkpoint or NAME.npz to take the mean with.")] = None,
 ) -> None:
     """Write a checkpoint's averaged network as ONNX, and NAME.npz to train on from.
 
-    Example: `cornergrid-edge vision export --model build/shelf.onnx`
+    The mean of runs that began with the same weights sees strange shelves better than each of them.
+
+    Example: `cornergrid-edge vision export --model build/shelf.onnx --also edge/vision/models/shelf.npz`
     """
     try:
         from edge.vision.training import export as exporting  # noqa: PLC0415  # needs the extra
@@ -192,7 +195,7 @@ def export(
 
     try:
         with err.status("exporting"):
-            made = exporting.export(checkpoint, model, int8)
+            made = exporting.export(checkpoint, model, int8, also=also or ())
     except CornergridError as error:
         raise _give_up(error) from error
     out.print(f"{model}: {model.stat().st_size / 1e6:.1f} MB, seed {made.seed}, {made.crops} crops")

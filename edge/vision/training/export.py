@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
@@ -30,12 +31,15 @@ from onnxruntime.quantization import (
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from edge.errors import ModelError
+from edge.vision.card import Source
 from edge.vision.detector import Image
 from edge.vision.training.bank import Bank
 from edge.vision.training.fast import Conv
 from edge.vision.training.network import DISTANCES, STRIDES, Lateral, Separable, ShelfNet
+from edge.vision.training.provenance import LICENCE
 from edge.vision.training.scenes import crop, scene
-from edge.vision.training.weights import load_checkpoint, save_weights
+from edge.vision.training.weights import load_checkpoint, load_weights, save_weights
 
 INPUT = 640
 CHANNELS = 4
@@ -69,12 +73,41 @@ def fold(net: ShelfNet) -> ShelfNet:
     return net
 
 
-def load(checkpoint: Path) -> tuple[ShelfNet, Exported]:
-    """A checkpoint's averaged network and what it came from."""
-    state = load_checkpoint(checkpoint)
-    net = ShelfNet()
-    net.load_state_dict(state["average"])
-    return net, Exported(int(state["plan"]["seed"]), int(state["seen"]), state["sources"])
+def load(checkpoint: Path, also: Sequence[Path] = ()) -> tuple[dict[str, Any], Exported]:
+    """A checkpoint's averaged weights, or the mean of its and others', and what they came from.
+
+    The mean of runs that began with the same weights errs less than each on what none of them was trained for
+    (Wortsman et al. 2022, "Model soups").
+
+    Raises:
+        ModelError: a file is neither a checkpoint nor NAME.npz, or another network's.
+    """
+    first = load_checkpoint(checkpoint)
+    sources = list(msgspec.json.decode(first["sources"], type=tuple[Source, ...]))
+    states = [first["average"]]
+    for path in also:
+        if path.suffix == ".npz":
+            states.append(load_weights(path))
+            sources.append(Source(f"weights {path.name}", LICENCE, "part of the mean"))
+        else:
+            other = load_checkpoint(path)
+            states.append(other["average"])
+            sources += msgspec.json.decode(other["sources"], type=tuple[Source, ...])
+            run = f"run of seed {other['plan']['seed']}, {other['seen']} crops"
+            sources.append(Source(run, LICENCE, "part of the mean"))
+        _same_network(states[0], states[-1], path)
+    mean = {name: _mean([state[name] for state in states]) for name in states[0]}
+    told = msgspec.json.encode(tuple(dict.fromkeys(sources))).decode()
+    return mean, Exported(int(first["plan"]["seed"]), int(first["seen"]), told)
+
+
+def _mean(tensors: list[Any]) -> Any:
+    return sum(tensors[1:], tensors[0]) / len(tensors) if tensors[0].dtype.is_floating_point else tensors[0]
+
+
+def _same_network(ours: dict[str, Any], theirs: dict[str, Any], path: Path) -> None:
+    if {name: each.shape for name, each in ours.items()} != {name: each.shape for name, each in theirs.items()}:
+        raise ModelError(str(path), "its weights are another network's", "name checkpoints and NAME.npz of one network")
 
 
 def bgrx(picture: Image) -> Image:
@@ -173,12 +206,16 @@ def _finish(graph: Any, made: Exported, kind: str, path: Path) -> None:
     onnx.save(graph, path)
 
 
-def export(checkpoint: Path, model: Path, int8: bool = False, pictures: int = CALIBRATION) -> Exported:
+def export(
+    checkpoint: Path, model: Path, int8: bool = False, pictures: int = CALIBRATION, also: Sequence[Path] = ()
+) -> Exported:
     """Write `model`: uint8 (1, 640, 640, 4) BGRX -> one raw map (1, classes + 4 x bins, h, w) per stride.
 
     int8 is static: per channel, MinMax, U8 activations and S8 weights, over `pictures` rendered pictures.
     """
-    net, made = load(checkpoint)
+    weights, made = load(checkpoint, also)
+    net = ShelfNet()
+    net.load_state_dict(weights)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.onnx"
         _raw(fold(net), raw)
@@ -194,5 +231,5 @@ def export(checkpoint: Path, model: Path, int8: bool = False, pictures: int = CA
             )  # fmt: skip
             graph = onnx.load(quantised)
         _finish(graph, made, "int8" if int8 else "fp32", model)
-    save_weights(load_checkpoint(checkpoint)["average"], model.with_suffix(".npz"))
+    save_weights(weights, model.with_suffix(".npz"))
     return made

