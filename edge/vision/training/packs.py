@@ -267,6 +267,14 @@ def _cap(rng: np.random.Generator, image: Image, name: str) -> None:
             cv2.rectangle(image, (0, int(h * 0.95)), (w, h), ink, -1)
 
 
+def _band(rng: np.random.Generator, image: Image, top: int, tall: int) -> None:
+    """A printed label round the body, in place, `tall` px from `top` on."""
+    label = np.empty((max(2, tall), image.shape[1], 3), np.uint8)
+    label[:] = colour(rng)
+    print_label(rng, label)
+    image[top : top + len(label)] = label[: len(image) - top]
+
+
 def _drink(rng: np.random.Generator, image: Image) -> None:
     """A clear bottle, in place: liquid up to the neck, the light in it, a band of paper round its middle."""
     h, w = image.shape[:2]
@@ -277,11 +285,7 @@ def _drink(rng: np.random.Generator, image: Image) -> None:
         x, thick = int(rng.uniform(0.05, 0.9) * w), max(1, int(w * rng.uniform(0.02, 0.1)))
         y0, y1 = int(h * rng.uniform(0.1, 0.5)), int(h * rng.uniform(0.6, 1.0))
         image[y0:y1, x : x + thick] = np.clip(image[y0:y1, x : x + thick] + rng.uniform(40, 170), 0, 255)
-    top = int(h * rng.uniform(0.36, 0.58))
-    label = np.empty((max(2, int(h * rng.uniform(0.14, 0.38))), w, 3), np.uint8)
-    label[:] = colour(rng)
-    print_label(rng, label)
-    image[top : top + len(label)] = label[: h - top]
+    _band(rng, image, int(h * rng.uniform(0.36, 0.58)), int(h * rng.uniform(0.14, 0.38)))
 
 
 def tag(rng: np.random.Generator, image: Image, corner: tuple[int, int], size: tuple[int, int], paper: Colour) -> None:
@@ -314,10 +318,7 @@ def draw_pack(rng: np.random.Generator, name: str, h: int, w: int) -> Image:
     elif name in ("bottle", "soda", "jar", "tube", "pump", "flask") and rng.random() < 0.75:
         # A label on part of the body; the rest shows the content.
         top, bottom = int(h * rng.uniform(0.35, 0.5)), int(h * rng.uniform(0.7, 0.95))
-        label = np.empty((max(2, bottom - top), w, 3), np.uint8)
-        label[:] = colour(rng)
-        print_label(rng, label)
-        image[top : top + len(label)] = label[: h - top]
+        _band(rng, image, top, bottom - top)
     else:
         print_label(rng, image)
     _content(rng, image, name)
