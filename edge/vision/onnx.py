@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,6 +52,13 @@ class OnnxDetector:
         self.inferences = 0
         self._session = _session(data, threads)
         self._input = self._session.get_inputs()[0].name
+        # ONNX Runtime writes its answers where they are read: it would make and fill new arrays each time. Cameras
+        # share a detector, so one looks at a time; a small box has no memory for two at once either.
+        self._bound = self._session.io_binding()
+        self._one = threading.Lock()
+        self._maps = [np.empty(output.shape, np.float32) for output in self._session.get_outputs()]
+        for output, held in zip(self._session.get_outputs(), self._maps, strict=True):
+            self._bound.bind_output(output.name, "cpu", 0, np.float32, held.shape, held.ctypes.data)
 
     @classmethod
     def load(cls, model: Path = DEFAULT_MODEL, threads: int = 1, threshold: Threshold = None) -> OnnxDetector:
@@ -83,9 +91,14 @@ class OnnxDetector:
         return detector
 
     def infer(self, canvas: Image) -> list[Floats]:
-        """Raw maps (classes + 4 x bins, h, w), one per stride, of a letterboxed frame (h, w, 4)."""
+        """Raw maps (classes + 4 x bins, h, w), one per stride, of a letterboxed frame (h, w, 4).
+
+        They hold until the next call of any thread, which fills them anew.
+        """
         self.inferences += 1
-        return [np.asarray(output[0], np.float32) for output in self._session.run(None, {self._input: canvas[None]})]
+        self._bound.bind_cpu_input(self._input, canvas[None])
+        self._session.run_with_iobinding(self._bound)
+        return [held[0] for held in self._maps]
 
     def detect(self, frame: Image) -> Detections:
         """The goods in a BGR frame, uint8 (h, w, 3), at or above the card's threshold."""
@@ -97,6 +110,7 @@ class OnnxDetector:
 
     def _look(self, frame: Image, thresholds: tuple[float, ...]) -> Detections:
         canvas, fit = letterbox(frame, *self.card.input)
-        found = decode(self.infer(canvas), self.card.strides, thresholds, self.card.distances)
+        with self._one:
+            found = decode(self.infer(canvas), self.card.strides, thresholds, self.card.distances)
         kept = suppress(found, self.card.nms_iou, self.card.max_detections)
         return to_frame(kept, fit, frame.shape[1], frame.shape[0], self.card.classes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -153,3 +154,13 @@ def test_a_frame_of_any_shape_is_taken(detector: OnnxDetector) -> None:
         assert found.boxes.shape == (len(found), 4)
         assert found.boxes.dtype == np.float32
         assert found.labels == ("product", "gap")
+
+
+def test_cameras_that_share_a_detector_do_not_get_each_others_goods(detector: OnnxDetector) -> None:
+    frames = [each.load()[0] for each in rendered(7, 4)]
+    alone = [detector.detect(frame) for frame in frames]
+    assert len({len(found) for found in alone}) > 1
+    with ThreadPoolExecutor(len(frames)) as cameras:
+        together = list(cameras.map(lambda n: detector.detect(frames[n % len(frames)]), range(5 * len(frames))))
+    for n, found in enumerate(together):
+        assert np.array_equal(found.boxes, alone[n % len(frames)].boxes)
