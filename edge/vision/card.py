@@ -50,8 +50,9 @@ class Closer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         like: overlap from which finds of two looks are one thing.
         unseen: share of a find's score that a look without it says.
         sizes: the root of a pack's area between which a look is fully trusted.
-        steady, usual: goods count from their threshold times (m / usual) ** steady on, where m is the median score of
-            the goods found: what is hard to see everywhere in a frame is told sooner. 0 is never.
+        steady, usual: goods count from their threshold times (v / usual) ** steady on, where v is the score that parts
+            goods from what resembles them in this frame: what is hard to see everywhere in it is told sooner. 0 is
+            never.
     """
 
     # Their number and size bound the inferences of a frame.
@@ -64,7 +65,7 @@ class Closer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     like: Annotated[float, msgspec.Meta(ge=0, le=0.95)] = 0.55
     unseen: Share = 0.5
     sizes: tuple[Root, Root] = (24.0, 90.0)
-    steady: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.25
+    steady: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.6
     usual: Annotated[float, msgspec.Meta(ge=0.01, le=1)] = 0.35
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         speed: per number of threads.
     """
 
-    card: Literal["cornergrid.model/3"] = "cornergrid.model/3"
+    card: Literal["cornergrid.model/4"] = "cornergrid.model/4"
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     kind: Literal["fp32", "int8"]
     licence: str

@@ -30,9 +30,10 @@ OVERLAP = 64
 """Pixels of the input that neighbouring tiles share."""
 ENOUGH = 5
 """Fewer packs do not say how large packs are."""
+MANY = 20
+"""Fewer finds do not say how surely goods are seen in a picture."""
 _SCARCELY = 0.15
-_MANY = 1000
-_LIKELY = 0.2
+_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ def look(once: Once, frame: Image, thresholds: tuple[float, ...], card: Card) ->
     for scale in scales:
         rects = tiles(frame.shape, shown * scale, side)
         parts = [inner(once(frame[y0:y1, x0:x1], least), (x0, y0, x1, y1), frame.shape) for x0, y0, x1, y1 in rects]
-        looks.append(Look(scale, best_of(parts, card.nms_iou, _MANY)))
+        looks.append(Look(scale, best_of(parts, card.nms_iou, _MOST)))
     fused = suppress(joined(looks, shown, card.nms_iou, plan), card.nms_iou, card.max_detections)
     bar = _bar(fused.scores[fused.classes == goods], plan)
     raised = tuple(score * bar if kind == goods else score for kind, score in enumerate(thresholds))
@@ -97,7 +98,7 @@ def joined(looks: Sequence[Look], shown: float, iou: float, plan: Closer) -> Det
     weights = [trust(each, each.found.boxes, shown, plan) for each in looks]
     ranked = [Detections(each.found.boxes, each.found.scores * weight, each.found.classes)
               for each, weight in zip(looks, weights, strict=True)]  # fmt: skip
-    best = best_of(ranked, iou, _MANY)
+    best = best_of(ranked, iou, _MOST)
     total, asked = np.zeros(len(best), np.float32), np.zeros(len(best), np.float32)
     boxes, heard = np.zeros((len(best), 4), np.float32), np.zeros(len(best), np.float32)
     for each in looks:
@@ -139,8 +140,21 @@ def _small(found: Detections, goods: int, shown: float, plan: Closer) -> bool:
 
 
 def _bar(scores: Floats, plan: Closer) -> float:
-    likely = scores[scores >= _LIKELY]
-    return float((np.median(likely) / plan.usual) ** plan.steady) if len(likely) >= ENOUGH else 1.0
+    likely = scores[scores >= plan.least]
+    return (valley(likely) / plan.usual) ** plan.steady if len(likely) >= MANY else 1.0
+
+
+def valley(scores: Floats) -> float:
+    """The score that parts goods from what only resembles them: between the two groups of logits that lie furthest
+    apart for their numbers (Otsu 1979, "A threshold selection method from gray-level histograms").
+    """
+    sure = np.sort(scores.astype(np.float64)).clip(1e-6, 1 - 1e-6)
+    logits = np.log(sure / (1 - sure))
+    below = np.arange(1, len(logits))
+    sums = logits.cumsum()
+    apart = sums[:-1] / below - (sums[-1] - sums[:-1]) / (len(logits) - below)
+    at = int((below * (len(logits) - below) * apart**2).argmax())
+    return float(1 / (1 + np.exp(-(logits[at] + logits[at + 1]) / 2)))
 
 
 def _sizes(boxes: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +21,14 @@ from edge.vision.card import Accuracy, Card, Closer, Source, Speed, card_path, e
 from edge.vision.detector import Floats, Image
 from edge.vision.onnx import OnnxDetector
 from edge.vision.training.bank import Bank
+from edge.vision.training.cameras import worse
 from edge.vision.training.judge import CLASSES, LOWEST, Photo, Progress, judge, quietly
 from edge.vision.training.labels import labelled
 from edge.vision.training.scenes import crop, scene
 from edge.vision.training.score import Judged, accuracy, best_threshold
 
 log = structlog.get_logger(__name__)
-NMS_IOU, AT_MOST, INPUT = 0.5, 300, 640
+NMS_IOU, AT_MOST, INPUT = 0.5, 1000, 640
 RENDERED = "rendered"
 STREAM = 1 << 41
 """Where the judging scenes' seeds begin; training counts from 0, calibration from 1 << 40."""
@@ -37,7 +39,8 @@ class Judging:
     """What a card is made on.
 
     Attributes:
-        choose: photos that choose a class' threshold, per class; rendered scenes choose where there are none.
+        choose: photos that choose a class' threshold, as they are and as worse cameras show them, per class; rendered
+            scenes choose where there are none.
         judge: photos that judge a class, per class.
         sources: the photos' names and licences, for the card.
         scenes: how many rendered scenes are judged too.
@@ -138,20 +141,24 @@ def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = q
     seen: dict[str, dict[str, list[Judged]]] = {}
     looks: dict[str, float] = {}
 
-    def look(name: str, photos: list[Photo]) -> dict[str, list[Judged]]:
+    def look(name: str, photos: Sequence[Photo]) -> dict[str, list[Judged]]:
         if name not in seen:
             before = detector.inferences
             seen[name] = judge(detector, progress(photos, len(photos), name))
             looks[name] = round((detector.inferences - before) / max(1, len(photos)), 1)
         return seen[name]
 
+    def choosing(place: Path) -> dict[str, list[Judged]]:
+        photos = list(labelled(place))
+        plain, spoilt = look(name_of(place), photos), look(f"{name_of(place)}, worse", tuple(worse(photos)))
+        return {name: [*plain[name], *spoilt[name]] for name in CLASSES}
+
     drawn = look(RENDERED, list(rendered(card.seed, judging.scenes)))
     thresholds, chosen_on = {}, {}
     for name in CLASSES:
         place = judging.choose.get(name)
-        chosen_on[name] = name_of(place) if place else RENDERED
-        photos = look(name_of(place), list(labelled(place)))[name] if place else drawn[name]
-        thresholds[name] = best_threshold(photos)
+        chosen_on[name] = f"{name_of(place)}, also as worse cameras show it" if place else RENDERED
+        thresholds[name] = best_threshold(choosing(place)[name] if place else drawn[name])
     figures: dict[str, dict[str, Accuracy]] = {}
     for name in CLASSES:
         for place in (judging.choose.get(name), judging.judge.get(name)):

@@ -7,7 +7,7 @@ overlap most; precision is read at 101 recall points after it was made to fall (
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from edge.vision.card import Accuracy
 from edge.vision.detector import Floats
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
+AT_MOST = 300
+"""Detections of a photo that average precision looks at, the best ones; a count takes all of them."""
 _NEAR = 2
 _RECALLS = np.linspace(0, 1, 101)
 
@@ -56,6 +58,7 @@ def match(photo: Judged, iou: float) -> npt.NDArray[np.bool_]:
 
 def average_precision(photos: Sequence[Judged], iou: float) -> float:
     """AP at one overlap, over all photos together."""
+    photos = [replace(p, boxes=p.boxes[:AT_MOST], scores=p.scores[:AT_MOST]) for p in photos]
     there = sum(len(photo.truth) for photo in photos)
     if not there:
         return 0.0

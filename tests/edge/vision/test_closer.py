@@ -86,7 +86,7 @@ def test_small_packs_are_found_closer_and_told_once() -> None:
     assert shelf.asked == 1 + 4 + 4 + 6
     np.testing.assert_allclose(sorted(found.boxes.tolist()), sorted(np.array(packs, float).tolist()), atol=1)
     assert (np.diff(found.scores) <= 1e-6).all()
-    assert found.bar == pytest.approx((float(np.median(found.scores)) / 0.35) ** 0.25)
+    assert found.bar == pytest.approx((closer.valley(found.scores) / 0.35) ** 0.6)
 
 
 def test_what_is_hard_to_see_everywhere_is_told_sooner() -> None:
@@ -95,6 +95,20 @@ def test_what_is_hard_to_see_everywhere_is_told_sooner() -> None:
     for plan, there in ((Closer(usual=0.7), len(packs)), (Closer(usual=0.7, steady=0.0), 0)):
         card = msgspec.structs.replace(CARD, closer=plan)
         assert len(closer.look(shelf.once, shelf.frame, (0.4, 0.4), card)) == there
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(20, 200), st.integers(20, 200), st.floats(-2, 0), st.floats(2.5, 5))
+def test_the_valley_parts_two_groups_of_scores(few: int, many: int, middle: float, apart: float) -> None:
+    rng = np.random.default_rng(few * many)
+    low, high = rng.normal(middle - apart, 0.4, few), rng.normal(middle + apart, 0.4, many)
+    scores = (1 / (1 + np.exp(-np.concatenate((high, low))))).astype(np.float32)
+    assert scores[many:].max() < closer.valley(rng.permutation(scores)) < scores[:many].min()
+
+
+def test_scores_that_are_all_alike_have_a_valley_too() -> None:
+    assert closer.valley(np.full(30, 0.4, np.float32)) == pytest.approx(0.4)
+    assert 0 <= closer.valley(np.array([0.0] * 20 + [1.0] * 20, np.float32)) <= 1
 
 
 def test_what_is_not_asked_for_stays_unasked() -> None:

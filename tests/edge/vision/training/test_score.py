@@ -47,6 +47,13 @@ def test_average_precision_by_hand(photos: list[Judged], ap: float) -> None:
     assert average_precision(photos, 0.5) == pytest.approx(ap, abs=1e-6)
 
 
+def test_precision_looks_at_the_300_best_and_a_count_at_all() -> None:
+    places: list[Box] = [(float(20 * i), 0.0, float(20 * i + 10), 10.0) for i in range(310)]
+    crowded = [photo(places, *((place, 0.9 - i / 1000) for i, place in enumerate(places)))]
+    assert average_precision(crowded, 0.5) == pytest.approx(97 / 101)  # recall 300 of 310, .967
+    assert accuracy(crowded, 0.3).count_mape == 0
+
+
 def test_overlap_decides_at_each_threshold() -> None:
     # 10 x 10 moved by 2: 80 shared of 120, an overlap of 2/3.
     moved = [photo([A], ((2, 0, 12, 10), 0.9))]
