@@ -181,6 +181,9 @@ def export(
     model: Annotated[Path, typer.Option(help="The ONNX file to write.")] = EXPORTED,
     int8: Annotated[bool, typer.Option(help="8-bit, calibrated on rendered shelves.")] = True,
     also: Annotated[list[Path] | None, typer.Option(help="Checkpoint or NAME.npz to take the mean with.")] = None,
+    back: Annotated[
+        float, typer.Option(min=0, max=1, help="How far to go back to ImageNet's weights: 0.2 suits strange shelves.")
+    ] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged network as ONNX, and NAME.npz to train on from.
 
@@ -195,7 +198,7 @@ def export(
 
     try:
         with err.status("exporting"):
-            made = exporting.export(checkpoint, model, int8, also=also or ())
+            made = exporting.export(checkpoint, model, int8, also=also or (), back=back)
     except CornergridError as error:
         raise _give_up(error) from error
     out.print(f"{model}: {model.stat().st_size / 1e6:.1f} MB, seed {made.seed}, {made.crops} crops")

@@ -38,6 +38,7 @@ from edge.vision.training.bank import Bank
 from edge.vision.training.fast import Conv
 from edge.vision.training.network import DISTANCES, STRIDES, Lateral, Separable, ShelfNet
 from edge.vision.training.provenance import LICENCE
+from edge.vision.training.robust import homeward
 from edge.vision.training.scenes import crop, scene
 from edge.vision.training.weights import load_checkpoint, load_weights, save_weights
 
@@ -73,8 +74,10 @@ def fold(net: ShelfNet) -> ShelfNet:
     return net
 
 
-def load(checkpoint: Path, also: Sequence[Path] = ()) -> tuple[dict[str, Any], Exported]:
+def load(checkpoint: Path, also: Sequence[Path] = (), back: float = 0.0) -> tuple[dict[str, Any], Exported]:
     """A checkpoint's averaged weights, or the mean of its and others', and what they came from.
+
+    `back`: how far they go back to ImageNet's (`robust.homeward`), 0 to 1.
 
     The mean of runs that began with the same weights errs less than each on what none of them was trained for
     (Wortsman et al. 2022, "Model soups").
@@ -97,6 +100,8 @@ def load(checkpoint: Path, also: Sequence[Path] = ()) -> tuple[dict[str, Any], E
             sources.append(Source(run, LICENCE, "part of the mean"))
         _same_network(states[0], states[-1], path)
     mean = {name: _mean([state[name] for state in states]) for name in states[0]}
+    if back:
+        mean = homeward(mean, back)
     told = msgspec.json.encode(tuple(dict.fromkeys(sources))).decode()
     return mean, Exported(int(first["plan"]["seed"]), int(first["seen"]), told)
 
@@ -207,13 +212,18 @@ def _finish(graph: Any, made: Exported, kind: str, path: Path) -> None:
 
 
 def export(
-    checkpoint: Path, model: Path, int8: bool = False, pictures: int = CALIBRATION, also: Sequence[Path] = ()
+    checkpoint: Path,
+    model: Path,
+    int8: bool = False,
+    pictures: int = CALIBRATION,
+    also: Sequence[Path] = (),
+    back: float = 0.0,
 ) -> Exported:
     """Write `model`: uint8 (1, 640, 640, 4) BGRX -> one raw map (1, classes + 4 x bins, h, w) per stride.
 
     int8 is static: per channel, MinMax, U8 activations and S8 weights, over `pictures` rendered pictures.
     """
-    weights, made = load(checkpoint, also)
+    weights, made = load(checkpoint, also, back)
     net = ShelfNet()
     net.load_state_dict(weights)
     with tempfile.TemporaryDirectory() as folder:

@@ -26,6 +26,7 @@ from edge.vision.training.data import CROPS_PER_SCENE, Batch, Crops, collate
 from edge.vision.training.frozen import Frozen
 from edge.vision.training.labels import Labelled
 from edge.vision.training.network import ShelfNet
+from edge.vision.training.robust import mixed_styles, pull
 from edge.vision.training.weights import load_checkpoint, load_weights, widened
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one training run is; stored in its checkpoint, and the same again when it resumes."""
+    """What one training run is; stored in its checkpoint, and the same again when it resumes.
+
+    Attributes:
+        backbone_rate: the backbone's learning rate, as a share of `rate`.
+        pull: how strongly the backbone is held near ImageNet's weights: by so much of its learning rate each step.
+    """
 
     crops: int
     seed: int = 0
@@ -41,6 +47,7 @@ class Plan:
     rate: float = 1.5e-3
     backbone_rate: float = 0.3
     decay: float = 0.02
+    pull: float = 1.0
     threads: int = 2
     checkpoint_s: float = 60.0
 
@@ -118,12 +125,13 @@ class Training:
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["scale"]
-        maps = self.net.answer(*self.first(batch.images))
+        maps = self.net.answer(*mixed_styles(self.first(batch.images)))
         loss = detection_loss(maps, self.net.classes, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 10.0)
         self.optimiser.step()
+        pull(self.net.backbone, self.rate() * self.plan.backbone_rate * self.plan.pull)
         self.seen += len(batch.images)
         self._follow()
         return float(loss.detach())
