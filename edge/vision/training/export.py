@@ -40,7 +40,7 @@ from edge.vision.training.network import DISTANCES, STRIDES, Lateral, Separable,
 from edge.vision.training.provenance import LICENCE
 from edge.vision.training.robust import homeward
 from edge.vision.training.scenes import crop, scene
-from edge.vision.training.weights import load_checkpoint, load_weights, save_weights
+from edge.vision.training.weights import load_checkpoint, load_sources, load_weights, save_weights
 
 INPUT = 640
 CHANNELS = 4
@@ -91,6 +91,7 @@ def load(checkpoint: Path, also: Sequence[Path] = (), back: float = 0.0) -> tupl
     for path in also:
         if path.suffix == ".npz":
             states.append(load_weights(path))
+            sources += load_sources(path)
             sources.append(Source(f"weights {path.name}", LICENCE, "part of the mean"))
         else:
             other = load_checkpoint(path)
@@ -241,5 +242,5 @@ def export(
             )  # fmt: skip
             graph = onnx.load(quantised)
         _finish(graph, made, "int8" if int8 else "fp32", model)
-    save_weights(weights, model.with_suffix(".npz"))
+    save_weights(weights, model.with_suffix(".npz"), made.sources)
     return made

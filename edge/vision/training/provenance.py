@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge.vision.card import Source
+from edge.vision.training.weights import load_sources
 
 LICENCE = "Apache-2.0"
 """What this project and the weights that it trains are under."""
@@ -26,13 +27,16 @@ OWN = "the shop's own"
 def sources_of(pictures: Path | None, photos: Mapping[Path, int], start: Path | None = None) -> tuple[Source, ...]:
     """What a run learns from: its renderer, pictures to put on shelves, labelled photos (number per folder), weights.
 
-    Weights to go on from came from ImageNet and rendered shelves themselves.
+    Weights to go on from say what they came from themselves.
+
+    Raises:
+        ModelError: `start` is no such weights.
     """
     known = {"cutouts": CUTOUTS, "packages": PACKAGES}
     found = [source for name, source in known.items() if pictures is not None and (pictures / name).is_dir()]
     own = [Source(f"{number} labelled photos, {shop_of(folder)}", OWN, "training") for folder, number in photos.items()]
-    before = [Source(f"weights {start.name}", LICENCE, "start of training")] if start else []
-    return (RENDERED, BACKBONE, *found, *own, *before)
+    before = (*load_sources(start), Source(f"weights {start.name}", LICENCE, "start of training")) if start else ()
+    return tuple(dict.fromkeys((RENDERED, BACKBONE, *found, *before, *own)))
 
 
 def shop_of(folder: Path) -> str:

@@ -11,15 +11,23 @@ from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile
 
+import msgspec
 import numpy as np
 import torch
 
 from edge.errors import ModelError
+from edge.vision.card import Source
+
+SOURCES = "sources"
+_FIX = "name a file that `export` wrote beside a model, NAME.npz"
 
 
-def save_weights(state: dict[str, Any], path: Path) -> None:
-    """Write a state dict, convolutions in half precision, whole or not at all."""
-    arrays = {}
+def save_weights(state: dict[str, Any], path: Path, sources: str = "[]") -> None:
+    """Write a state dict, convolutions in half precision, whole or not at all.
+
+    `sources` is JSON as a card has it: what they came from goes with the weights.
+    """
+    arrays: dict[str, Any] = {SOURCES: np.frombuffer(sources.encode(), np.uint8)}
     for name, tensor in state.items():
         array = tensor.numpy()
         arrays[name] = array.astype(np.float16) if array.ndim == 4 else array
@@ -34,16 +42,32 @@ def load_weights(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is missing or no such file.
     """
-    fix = "name a file that `export` wrote beside a model, NAME.npz"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            floats = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise ModelError(str(path), f"no weights to start from: {error}", fix) from error
     return {
         name: torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
-        for name, array in floats.items()
+        for name, array in _arrays(path).items()
+        if name != SOURCES
     }
+
+
+def load_sources(path: Path) -> tuple[Source, ...]:
+    """What such a file's weights came from; nothing where it does not say.
+
+    Raises:
+        ModelError: the file is missing or no such file.
+    """
+    told = _arrays(path).get(SOURCES)
+    try:
+        return () if told is None else msgspec.json.decode(told.tobytes(), type=tuple[Source, ...])
+    except msgspec.DecodeError as error:
+        raise ModelError(str(path), f"it does not say what it came from: {error}", _FIX) from error
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise ModelError(str(path), f"no weights to start from: {error}", _FIX) from error
 
 
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:

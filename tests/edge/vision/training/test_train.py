@@ -34,7 +34,7 @@ from edge.vision.training.provenance import sources_of  # noqa: E402
 from edge.vision.training.scenes import CROP  # noqa: E402
 from edge.vision.training.score import overlaps  # noqa: E402
 from edge.vision.training.train import Material, Plan, Training, train  # noqa: E402
-from edge.vision.training.weights import load_checkpoint, load_weights, save_weights, widened  # noqa: E402
+from edge.vision.training.weights import load_checkpoint, load_sources, load_weights, save_weights, widened  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +196,7 @@ def test_int8_is_smaller_and_finds_the_same(tmp_path: Path, trained: Path) -> No
 def test_weights_come_back_from_their_file(tmp_path: Path, trained: Path) -> None:
     state = torch.load(trained, map_location="cpu", weights_only=True)["average"]
     save_weights(state, tmp_path / "shelf.npz")
+    assert load_sources(tmp_path / "shelf.npz") == ()
     again = load_weights(tmp_path / "shelf.npz")
     assert again.keys() == state.keys()
     for name, tensor in state.items():
@@ -324,6 +325,23 @@ def test_the_mean_of_runs_is_exported_and_says_of_what(tmp_path: Path, trained: 
     told = [source.name for source in draft((tmp_path / "mean.onnx").read_bytes()).data]
     assert len(told) == len(set(told))
     assert {f"7 labelled photos, {tmp_path.name}", "run of seed 5, 2 crops", "weights first.npz"} <= set(told)
+
+
+def test_weights_take_along_what_they_came_from(tmp_path: Path, trained: Path) -> None:
+    """A shop's photos stay on the card of whatever is trained or averaged from its weights."""
+    run = Training(Plan(crops=16, batch=2, seed=5, threads=1), sources=sources_of(None, {tmp_path / "shop": 7}))
+    run.step(_batch())
+    run.save(tmp_path / "shop.pt")
+    export(tmp_path / "shop.pt", tmp_path / "shop.onnx")
+    later = [source.name for source in sources_of(None, {}, tmp_path / "shop.npz")]
+    assert {"7 labelled photos, shop", "weights shop.npz"} <= set(later)
+    assert len(later) == len(set(later))
+    export(trained, tmp_path / "mean.onnx", also=[tmp_path / "shop.npz"])
+    told = {source.name for source in draft((tmp_path / "mean.onnx").read_bytes()).data}
+    assert "7 labelled photos, shop" in told
+    save_weights({}, tmp_path / "odd.npz", "[1]")
+    with pytest.raises(ModelError, match=r"odd\.npz.*does not say what it came from"):
+        load_sources(tmp_path / "odd.npz")
 
 
 def test_weights_of_another_network_have_no_mean(tmp_path: Path, trained: Path) -> None:
