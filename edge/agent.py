@@ -232,7 +232,7 @@ def load_detectors(profile: Profile) -> dict[str, Detector]:
 
 
 def build_samplers(profile: Profile, clock: Clock, sink: Sink, detectors: dict[str, Detector]) -> list[Sampler]:
-    """A supervised thread for each sensor and camera: none waits for another."""
+    """A supervised thread for each sensor and camera: none waits for another, but for its turn at a shared detector."""
     sensors = [_sensor_sampler(settings, clock, sink) for settings in profile.sensors]
     cameras = [_camera_sampler(camera, profile, clock, sink, detectors[camera.name]) for camera in profile.cameras]
     return sensors + cameras

@@ -89,7 +89,9 @@ def evaluate(
 @vision_app.command()
 def card(
     model: Annotated[Path, typer.Argument(help="The ONNX file that `export` wrote.", exists=True)] = EXPORTED,
-    val: Annotated[Path | None, typer.Option(help="Photos that choose the products' threshold.")] = None,
+    val: Annotated[
+        Path | None, typer.Option(help="Photos that choose the products' threshold, as they are and spoilt.")
+    ] = None,
     test: Annotated[Path | None, typer.Option(help="Photos that judge products.")] = None,
     gap: Annotated[Path | None, typer.Option(help="Photos that judge gaps.")] = None,
     licence: Annotated[str, typer.Option(help="The licence of --val and --test, for the card.")] = "none stated",
@@ -182,7 +184,7 @@ def export(
     int8: Annotated[bool, typer.Option(help="8-bit, calibrated on rendered shelves.")] = True,
     also: Annotated[list[Path] | None, typer.Option(help="Checkpoint or NAME.npz to take the mean with.")] = None,
     back: Annotated[
-        float, typer.Option(min=0, max=1, help="How far to go back to ImageNet's weights: 0.2 suits strange shelves.")
+        float, typer.Option(min=0, max=1, help="Share of the way back to ImageNet's weights; try 0.2 on --val.")
     ] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged network as ONNX, and NAME.npz to train on from.

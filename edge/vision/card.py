@@ -12,6 +12,7 @@ from edge.errors import ModelError
 
 MAKE = "make one with `cornergrid-edge vision card`"
 PRODUCT, GAP = "product", "gap"
+SCHEMA: Literal["cornergrid.model/4"] = "cornergrid.model/4"
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Size = Annotated[int, msgspec.Meta(ge=32, le=4096, multiple_of=32)]
 Stride = Annotated[int, msgspec.Meta(ge=1, le=128)]
@@ -60,13 +61,13 @@ class Closer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     small: Root = 45.0
     sure: Share = 0.35
     # At 0 each cell of the maps would be a find, at 1 none.
-    least: Annotated[float, msgspec.Meta(ge=0.01, lt=1)] = 0.12
+    least: Annotated[float, msgspec.Meta(ge=0.01, lt=1)] = 0.08
     # At 1 a find would not be like itself.
     like: Annotated[float, msgspec.Meta(ge=0, le=0.95)] = 0.55
     unseen: Share = 0.5
     sizes: tuple[Root, Root] = (24.0, 90.0)
-    steady: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.6
-    usual: Annotated[float, msgspec.Meta(ge=0.01, le=1)] = 0.35
+    steady: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    usual: Annotated[float, msgspec.Meta(ge=0.01, le=1)] = 0.28
 
     def __post_init__(self) -> None:
         if self.sizes[0] >= self.sizes[1]:
@@ -92,12 +93,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         thresholds: the score that counts, per class.
         chosen_on: what the thresholds were chosen on, per class; never on what judges.
         closer: how small packs are looked at again; None is never.
-        looks: inferences that a photo of the judging sources took on average, per source.
+        looks: inferences that a photo took on average, per source of those that choose or judge.
         figures: per source of photos and class.
         speed: per number of threads.
     """
 
-    card: Literal["cornergrid.model/4"] = "cornergrid.model/4"
+    card: Literal["cornergrid.model/3", "cornergrid.model/4"] = SCHEMA
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     kind: Literal["fp32", "int8"]
     licence: str
@@ -122,6 +123,14 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise ValueError(f"classes are {list(self.classes)}: {PRODUCT} and {GAP}, each once, are needed")
         if set(self.thresholds) != set(self.classes):
             raise ValueError(f"thresholds are for {sorted(self.thresholds)}, classes are {sorted(self.classes)}")
+
+
+def _current(card: Card) -> Card:
+    """A card of version 3 as one of today: its bar was another, and is left out, its thresholds stay."""
+    if card.card == SCHEMA:
+        return card
+    closer = card.closer and msgspec.structs.replace(card.closer, steady=0.0)
+    return msgspec.structs.replace(card, card=SCHEMA, closer=closer)
 
 
 def card_path(model: Path) -> Path:
@@ -149,6 +158,7 @@ def read_model(model: Path) -> tuple[bytes, Card]:
         card = msgspec.json.decode(path.read_bytes(), type=Card)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelError(str(path), f"not a model card of this version: {error}", MAKE) from error
+    card = _current(card)
     data = model.read_bytes()
     found = hashlib.sha256(data).hexdigest()
     if found != card.sha256:

@@ -52,13 +52,10 @@ class OnnxDetector:
         self.inferences = 0
         self._session = _session(data, threads)
         self._input = self._session.get_inputs()[0].name
-        # ONNX Runtime writes its answers where they are read: it would make and fill new arrays each time. Cameras
-        # share a detector, so one looks at a time; a small box has no memory for two at once either.
-        self._bound = self._session.io_binding()
+        # Cameras share a detector, so one looks at a time; a small box has no memory for two at once either.
         self._one = threading.Lock()
-        self._maps = [np.empty(output.shape, np.float32) for output in self._session.get_outputs()]
-        for output, held in zip(self._session.get_outputs(), self._maps, strict=True):
-            self._bound.bind_output(output.name, "cpu", 0, np.float32, held.shape, held.ctypes.data)
+        self._bound = self._session.io_binding()
+        self._maps: list[Floats] = []
 
     @classmethod
     def load(cls, model: Path = DEFAULT_MODEL, threads: int = 1, threshold: Threshold = None) -> OnnxDetector:
@@ -81,6 +78,9 @@ class OnnxDetector:
         wanted = [1, card.input[1], card.input[0], 4]
         if given.shape != wanted or given.type != "tensor(uint8)":
             raise ModelError(str(model), f"its input is {given.type} {given.shape}, its card says {wanted}", MAKE)
+        kinds = {output.type for output in detector._session.get_outputs()}
+        if kinds != {"tensor(float)"}:
+            raise ModelError(str(model), f"its maps are {', '.join(sorted(kinds))}, not tensor(float)", MAKE)
         maps = [output.shape[1] for output in detector._session.get_outputs()]
         if maps != [len(card.classes) + 4 * len(card.distances)] * len(card.strides):
             raise ModelError(str(model), f"its maps have {maps} channels, its card tells of others", MAKE)
@@ -96,9 +96,18 @@ class OnnxDetector:
         They hold until the next call of any thread, which fills them anew.
         """
         self.inferences += 1
+        if not self._maps:
+            self._hold()
         self._bound.bind_cpu_input(self._input, canvas[None])
         self._session.run_with_iobinding(self._bound)
         return [held[0] for held in self._maps]
+
+    def _hold(self) -> None:
+        """Let ONNX Runtime write its answers where they are read: it would make and fill new arrays each time."""
+        for output in self._session.get_outputs():
+            held = np.empty(output.shape, np.float32)
+            self._bound.bind_output(output.name, "cpu", 0, np.float32, held.shape, held.ctypes.data)
+            self._maps.append(held)
 
     def detect(self, frame: Image) -> Detections:
         """The goods in a BGR frame, uint8 (h, w, 3), at or above the card's threshold."""

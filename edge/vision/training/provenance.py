@@ -18,9 +18,7 @@ CUTOUTS = Source(
     "packs cut out of photos, josh-rdc/grocery-detection-segmentation-webapp, (c) 2025 Joshua Dela Cruz", "MIT",
     "training",
 )  # fmt: skip
-PACKAGES = Source(
-    "photos of packages, marcusklasson/GroceryStoreDataset, (c) 2019 Marcus Klasson", "MIT", "training"
-)
+PACKAGES = Source("photos of packages, marcusklasson/GroceryStoreDataset, (c) 2019 Marcus Klasson", "MIT", "training")
 OWN = "the shop's own"
 
 

@@ -9,11 +9,12 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import structlog
 import torch
 from torch.utils.data import DataLoader
@@ -34,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one training run is; stored in its checkpoint, and the same again when it resumes.
+    """What one training run is, stored in its checkpoint; seed and pull stay when it resumes.
 
     Attributes:
         backbone_rate: the backbone's learning rate, as a share of `rate`.
@@ -125,7 +126,9 @@ class Training:
         self.net.train()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["scale"]
-        maps = self.net.answer(*mixed_styles(self.first(batch.images)))
+        # A pure function of seed and place along the plan, so that a run that goes on mixes as one that never stopped.
+        mixing = np.random.default_rng((self.plan.seed, self.seen))
+        maps = self.net.answer(*mixed_styles(self.first(batch.images), mixing))
         loss = detection_loss(maps, self.net.classes, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -174,6 +177,8 @@ class Training:
             self.average.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.seen = state["seen"]
+            # Runs of before there was a pull go on without.
+            self.plan = replace(self.plan, pull=state["plan"].get("pull", 0.0))
             before = msgspec.json.decode(state["sources"], type=tuple[Source, ...])
         except (RuntimeError, KeyError, ValueError) as error:
             wrong = f"no checkpoint of this network: {str(error).splitlines()[0]}"

@@ -50,15 +50,17 @@ def load_weights(path: Path) -> dict[str, Any]:
 
 
 def load_sources(path: Path) -> tuple[Source, ...]:
-    """What such a file's weights came from; nothing where it does not say.
+    """What such a file's weights came from, or that it does not say.
 
     Raises:
         ModelError: the file is missing or no such file.
     """
     told = _arrays(path).get(SOURCES)
+    if told is None:
+        return (Source(f"{path.name}: it does not say what it came from", "not known", "part of the weights"),)
     try:
-        return () if told is None else msgspec.json.decode(told.tobytes(), type=tuple[Source, ...])
-    except msgspec.DecodeError as error:
+        return msgspec.json.decode(told.tobytes(), type=tuple[Source, ...])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelError(str(path), f"it does not say what it came from: {error}", _FIX) from error
 
 

@@ -86,7 +86,7 @@ def test_small_packs_are_found_closer_and_told_once() -> None:
     assert shelf.asked == 1 + 4 + 4 + 6
     np.testing.assert_allclose(sorted(found.boxes.tolist()), sorted(np.array(packs, float).tolist()), atol=1)
     assert (np.diff(found.scores) <= 1e-6).all()
-    assert found.bar == pytest.approx((closer.valley(found.scores) / 0.35) ** 0.6)
+    assert found.bar == closer.HIGHER  # all are goods, and the valley lies among them
 
 
 def test_what_is_hard_to_see_everywhere_is_told_sooner() -> None:
@@ -104,6 +104,34 @@ def test_the_valley_parts_two_groups_of_scores(few: int, many: int, middle: floa
     low, high = rng.normal(middle - apart, 0.4, few), rng.normal(middle + apart, 0.4, many)
     scores = (1 / (1 + np.exp(-np.concatenate((high, low))))).astype(np.float32)
     assert scores[many:].max() < closer.valley(rng.permutation(scores)) < scores[:many].min()
+
+
+def _bar(goods: float, others: float, number: int = 400) -> float:
+    """The bar of a frame, a third of whose finds are goods of about that score."""
+    rng = np.random.default_rng(0)
+    logits = np.log(np.array((goods, others, others)) / (1 - np.array((goods, others, others))))
+    scores = 1 / (1 + np.exp(-(np.resize(logits, number) + rng.normal(0, 0.3, number))))
+    return closer._bar(scores.astype(np.float32), Closer())
+
+
+def test_the_bar_follows_how_surely_goods_are_seen_within_bounds() -> None:
+    assert 1.05 < _bar(0.8, 0.12) < closer.HIGHER
+    assert closer.LOWER < _bar(0.4, 0.08) < 0.9
+    assert _bar(0.95, 0.6) == closer.HIGHER
+    assert _bar(0.12, 0.07) == closer.LOWER
+
+
+def test_a_few_finds_more_change_the_bar_a_little() -> None:
+    bars = np.array([_bar(0.35, 0.12, number) for number in range(10, 130)])
+    assert bars[0] == 1
+    assert (bars[closer.MANY - 10:] < 0.95).all()
+    assert np.abs(np.diff(bars)).max() < 0.03
+
+
+def test_a_shops_own_high_threshold_does_not_come_to_mean_never() -> None:
+    packs = [*row(24, 30), *row(24, 30, 300)]
+    shelf = Shelf(packs, ((10, 0.98), (32, 0.98)))
+    assert len(closer.look(shelf.once, shelf.frame, (0.95, 0.4), CARD)) == len(packs)
 
 
 def test_scores_that_are_all_alike_have_a_valley_too() -> None:

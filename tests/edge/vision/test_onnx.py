@@ -92,6 +92,17 @@ def test_a_model_that_its_card_does_not_vouch_for_is_refused(
     assert caught.value.fix
 
 
+def test_a_card_of_version_3_keeps_its_thresholds_and_has_no_bar(model: Path) -> None:
+    _edit(card="cornergrid.model/3")(model)
+    old = OnnxDetector.load(model).card
+    _edit(card="cornergrid.model/4")(model)
+    new = OnnxDetector.load(model).card
+    assert old.closer is not None
+    assert new.closer is not None
+    assert old == msgspec.structs.replace(new, closer=msgspec.structs.replace(new.closer, steady=0.0))
+    assert new.closer.steady > 0
+
+
 def test_the_shipped_card_is_of_this_schema_and_small_enough() -> None:
     data, card = read_model(DEFAULT_MODEL)
     assert len(data) < 8_000_000

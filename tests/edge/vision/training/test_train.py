@@ -197,6 +197,8 @@ def test_weights_come_back_from_their_file(tmp_path: Path, trained: Path) -> Non
     state = torch.load(trained, map_location="cpu", weights_only=True)["average"]
     save_weights(state, tmp_path / "shelf.npz")
     assert load_sources(tmp_path / "shelf.npz") == ()
+    np.savez(tmp_path / "old.npz", a=np.zeros(3, np.float32))
+    assert "old.npz: it does not say" in load_sources(tmp_path / "old.npz")[0].name
     again = load_weights(tmp_path / "shelf.npz")
     assert again.keys() == state.keys()
     for name, tensor in state.items():
@@ -339,9 +341,10 @@ def test_weights_take_along_what_they_came_from(tmp_path: Path, trained: Path) -
     export(trained, tmp_path / "mean.onnx", also=[tmp_path / "shop.npz"])
     told = {source.name for source in draft((tmp_path / "mean.onnx").read_bytes()).data}
     assert "7 labelled photos, shop" in told
-    save_weights({}, tmp_path / "odd.npz", "[1]")
-    with pytest.raises(ModelError, match=r"odd\.npz.*does not say what it came from"):
-        load_sources(tmp_path / "odd.npz")
+    for odd in (b"[1]", b'[{"name":"\xff","licence":"","use":""}]', b""):
+        np.savez(tmp_path / "odd.npz", sources=np.frombuffer(odd, np.uint8))
+        with pytest.raises(ModelError, match=r"odd\.npz.*does not say what it came from"):
+            load_sources(tmp_path / "odd.npz")
 
 
 def test_weights_of_another_network_have_no_mean(tmp_path: Path, trained: Path) -> None:
