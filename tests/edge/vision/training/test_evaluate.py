@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,10 +15,11 @@ from edge.clock import SystemClock
 from edge.errors import ModelError
 from edge.vision.card import read_model
 from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
+from edge.vision.training.cameras import CAMERAS
 from edge.vision.training.evaluate import Judging, evaluate, made_of, rendered
 from edge.vision.training.judge import LOWEST, figures, judge, quietly
 from edge.vision.training.labels import labelled
-from edge.vision.training.score import average_precision
+from edge.vision.training.score import Judged, average_precision, best_threshold
 
 
 def _json_labels(folder: Path, first: int, count: int = 2) -> Path:
@@ -56,7 +57,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Some seconds of one core; a machine that is busy with more needs longer.
 @pytest.mark.timeout(300)
-def test_a_card_is_made_that_the_detector_loads(root: Path, tmp_path: Path) -> None:
+def test_a_card_is_made_that_the_detector_loads(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[Sequence[Judged]] = []
+
+    def choose(photos: Sequence[Judged]) -> float:
+        chosen.append(photos)
+        return best_threshold(photos)
+
+    monkeypatch.setattr("edge.vision.training.evaluate.best_threshold", choose)
     model = tmp_path / "shelf.onnx"
     shutil.copy(DEFAULT_MODEL, model)
     places = {"product": root / "test", "gap": root / "gap"}
@@ -67,6 +75,8 @@ def test_a_card_is_made_that_the_detector_loads(root: Path, tmp_path: Path) -> N
     assert set(card.looks.values()) == {1.0}
     assert card.chosen_on["gap"] == "rendered"
     assert card.chosen_on["product"].endswith("/val, also as worse cameras show it")
+    # The two photos of val as they are and as each worse camera shows them; the rendered scenes as they are.
+    assert [len(photos) for photos in chosen] == [2 * (1 + len(CAMERAS)), 3]
     by_class = {place.rpartition("/")[2]: set(own) for place, own in card.figures.items()}
     assert by_class == {"val": {"product"}, "test": {"product"}, "gap": {"gap"}, "rendered": {"product", "gap"}}
     for own in card.figures.values():
@@ -83,8 +93,6 @@ def test_a_graph_that_export_did_not_make_is_told() -> None:
     del graph.metadata_props[:]
     with pytest.raises(ModelError, match="does not say its crops, distances"):
         made_of(graph.SerializeToString())
-
-
 
 
 @pytest.mark.parametrize(
