@@ -92,6 +92,21 @@ def test_a_model_that_its_card_does_not_vouch_for_is_refused(
     assert caught.value.fix
 
 
+def test_a_graph_whose_maps_are_no_floats_is_refused(model: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the extra `train` is not installed")
+    graph = onnx.load(model)
+    for output in graph.graph.output:
+        maker = next(node for node in graph.graph.node if output.name in node.output)
+        maker.output[list(maker.output).index(output.name)] = f"{output.name}.exact"
+        graph.graph.node.append(
+            onnx.helper.make_node("Cast", [f"{output.name}.exact"], [output.name], to=onnx.TensorProto.FLOAT16))
+        output.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(graph, model)
+    _edit(sha256=hashlib.sha256(model.read_bytes()).hexdigest())(model)
+    with pytest.raises(ModelError, match=r"its maps are tensor\(float16\), not tensor\(float\)"):
+        OnnxDetector.load(model)
+
+
 def test_a_card_of_version_3_keeps_its_thresholds_and_has_no_bar(model: Path) -> None:
     _edit(card="cornergrid.model/3")(model)
     old = OnnxDetector.load(model).card
