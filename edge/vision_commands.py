@@ -90,7 +90,7 @@ def evaluate(
 def card(
     model: Annotated[Path, typer.Argument(help="The ONNX file that `export` wrote.", exists=True)] = EXPORTED,
     val: Annotated[
-        Path | None, typer.Option(help="Photos that choose the products' threshold, as they are and spoilt.")
+        Path | None, typer.Option(help="Photos that choose the products' threshold; worse cameras are tried too.")
     ] = None,
     test: Annotated[Path | None, typer.Option(help="Photos that judge products.")] = None,
     gap: Annotated[Path | None, typer.Option(help="Photos that judge gaps.")] = None,
@@ -100,7 +100,7 @@ def card(
 ) -> None:
     """Choose thresholds, measure accuracy and speed, and write the model's card beside it.
 
-    Thresholds are chosen on --val, or on rendered shelves; what judges never chooses.
+    The products' threshold is chosen on --val, the gaps' on rendered shelves; what judges never chooses.
 
     Example: `cornergrid-edge vision card build/shelf.onnx --val photos/val --test photos/test`
     """
@@ -184,7 +184,7 @@ def export(
     int8: Annotated[bool, typer.Option(help="8-bit, calibrated on rendered shelves.")] = True,
     also: Annotated[list[Path] | None, typer.Option(help="Checkpoint or NAME.npz to take the mean with.")] = None,
     back: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the way back to ImageNet's weights; try 0.2 on --val.")
+        float, typer.Option(min=0, max=1, help="Share of the way back to ImageNet's weights: try 0.2, compare cards.")
     ] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged network as ONNX, and NAME.npz to train on from.

@@ -92,10 +92,16 @@ def suppress(found: Detections, iou: float, at_most: int) -> Detections:
     xywh[:, 2:] -= xywh[:, :2]
     kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), found.scores.tolist(), found.classes.tolist(), -1.0, iou)
     order: npt.NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)  # OpenCV gives the best first
-    if len(order) > at_most:
-        own = found.classes[order][:, None] == np.unique(found.classes)
-        order = order[((own.cumsum(0) <= at_most) & own).any(1)]
-    return Detections(found.boxes[order], found.scores[order], found.classes[order])
+    return best(Detections(found.boxes[order], found.scores[order], found.classes[order]), at_most)
+
+
+def best(found: Detections, at_most: int) -> Detections:
+    """The first `at_most` of each class."""
+    if len(found) <= at_most:
+        return found
+    own = found.classes[:, None] == np.unique(found.classes)
+    kept = ((own.cumsum(0) <= at_most) & own).any(1)
+    return Detections(found.boxes[kept], found.scores[kept], found.classes[kept], found.labels, found.bar)
 
 
 def to_frame(found: Detections, fit: Letterbox, width: int, height: int, labels: tuple[str, ...]) -> Detections:

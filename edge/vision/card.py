@@ -51,9 +51,9 @@ class Closer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         like: overlap from which finds of two looks are one thing.
         unseen: share of a find's score that a look without it says.
         sizes: the root of a pack's area between which a look is fully trusted.
-        steady, usual: goods count from their threshold times (v / usual) ** steady on, where v is the score that parts
-            goods from what resembles them in this frame: what is hard to see everywhere in it is told sooner. 0 is
-            never.
+        steady, usual: goods count from their threshold times (v / usual) ** steady on, within bounds and where many
+            were found (`closer._bar`); v is the score that parts goods from what resembles them in this frame. What
+            is hard to see everywhere in it is told sooner, what is easy later. 0 is never.
     """
 
     # Their number and size bound the inferences of a frame.
@@ -92,6 +92,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         distances: where a box side may lie, in strides from its cell's middle (`boxes.decode`).
         thresholds: the score that counts, per class.
         chosen_on: what the thresholds were chosen on, per class; never on what judges.
+        max_detections: how many a frame tells at most, per class.
         closer: how small packs are looked at again; None is never.
         looks: inferences that a photo took on average, per source of those that choose or judge.
         figures: per source of photos and class.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge.vision.boxes import suppress
+from edge.vision.boxes import best, suppress
 from edge.vision.card import PRODUCT, Card, Closer
 from edge.vision.detector import Detections, Floats, Image
 
@@ -63,12 +63,16 @@ def look(once: Once, frame: Image, thresholds: tuple[float, ...], card: Card) ->
         rects = tiles(frame.shape, shown * scale, side)
         parts = [inner(once(frame[y0:y1, x0:x1], least), (x0, y0, x1, y1), frame.shape) for x0, y0, x1, y1 in rects]
         looks.append(Look(scale, best_of(parts, card.nms_iou, _MOST)))
-    fused = suppress(joined(looks, shown, card.nms_iou, plan), card.nms_iou, card.max_detections)
+    fused = suppress(joined(looks, shown, card.nms_iou, plan), card.nms_iou, _MOST)
     bar = _bar(fused.scores[fused.classes == goods], plan)
-    # A shop's own high threshold must not come to mean "never".
-    raised = tuple(min(score * bar, (1 + score) / 2) if kind == goods else score
-                   for kind, score in enumerate(thresholds))  # fmt: skip
-    return _above(Detections(fused.boxes, fused.scores, fused.classes, first.labels, bar), raised)
+    wanted = tuple(raised(score, bar) if kind == goods else score for kind, score in enumerate(thresholds))
+    kept = _above(Detections(fused.boxes, fused.scores, fused.classes, first.labels, bar), wanted)
+    return best(kept, card.max_detections)
+
+
+def raised(score: float, bar: float) -> float:
+    """The score that counts where the bar is another: a high threshold must not come to mean "never"."""
+    return min(score * bar, (1 + score) / 2)
 
 
 def tiles(shape: tuple[int, ...], scale: float, side: int) -> list[Rect]:

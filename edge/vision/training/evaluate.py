@@ -16,14 +16,14 @@ import onnxruntime
 import structlog
 
 from edge.clock import Clock
-from edge.errors import ModelError
+from edge.errors import ConfigError, ModelError, Problem
 from edge.vision.card import Accuracy, Card, Closer, Source, Speed, card_path, encode_card
 from edge.vision.detector import Floats, Image
 from edge.vision.onnx import OnnxDetector
 from edge.vision.training.bank import Bank
 from edge.vision.training.cameras import worse
-from edge.vision.training.judge import CLASSES, LOWEST, Photo, Progress, judge, quietly
-from edge.vision.training.labels import labelled
+from edge.vision.training.judge import CLASSES, LOWEST, Photo, Progress, classes_of, judge, quietly
+from edge.vision.training.labels import Labelled, labelled
 from edge.vision.training.scenes import crop, scene
 from edge.vision.training.score import Judged, accuracy, best_threshold
 
@@ -133,24 +133,41 @@ def name_of(folder: Path) -> str:
     return "/".join(folder.resolve().parts[-2:])
 
 
+def _photos(judging: Judging) -> dict[Path, Sequence[Labelled]]:
+    """The photos of each place, read before anything is judged."""
+    asked = [(name, place) for places in (judging.choose, judging.judge) for name, place in places.items()]
+    read: dict[Path, Sequence[Labelled]] = {place: labelled(place) for _, place in asked}
+    for name, place in asked:
+        if name not in classes_of(read[place]):
+            fix = f"name photos on which a {name} is labelled"
+            raise ConfigError(str(place), (Problem("labels", f"none of them is of a {name}", fix),))
+    return read
+
+
 def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = quietly) -> Card:
-    """Choose the thresholds, judge, and write the card beside the model."""
+    """Choose the thresholds, judge, and write the card beside the model.
+
+    Raises:
+        ConfigError: a place has no labelled photos, or none that shows what it is to choose or judge.
+        ModelError: the graph was not made by `export`.
+    """
+    photos = _photos(judging)
     data = model.read_bytes()
     card = draft(data)
     detector = OnnxDetector(data, card)
     seen: dict[str, dict[str, list[Judged]]] = {}
     looks: dict[str, float] = {}
 
-    def look(name: str, photos: Sequence[Photo]) -> dict[str, list[Judged]]:
+    def look(name: str, pictures: Sequence[Photo]) -> dict[str, list[Judged]]:
         if name not in seen:
             before = detector.inferences
-            seen[name] = judge(detector, progress(photos, len(photos), name))
-            looks[name] = round((detector.inferences - before) / max(1, len(photos)), 1)
+            seen[name] = judge(detector, progress(pictures, len(pictures), name))
+            looks[name] = round((detector.inferences - before) / max(1, len(pictures)), 1)
         return seen[name]
 
     def choosing(place: Path) -> dict[str, list[Judged]]:
-        photos = list(labelled(place))
-        plain, spoilt = look(name_of(place), photos), look(f"{name_of(place)}, worse", tuple(worse(photos)))
+        name = name_of(place)
+        plain, spoilt = look(name, photos[place]), look(f"{name} (worse)", tuple(worse(photos[place])))
         return {name: [*plain[name], *spoilt[name]] for name in CLASSES}
 
     drawn = look(RENDERED, list(rendered(card.seed, judging.scenes)))
@@ -161,10 +178,9 @@ def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = q
         thresholds[name] = best_threshold(choosing(place)[name] if place else drawn[name])
     figures: dict[str, dict[str, Accuracy]] = {}
     for name in CLASSES:
-        for place in (judging.choose.get(name), judging.judge.get(name)):
-            if place:
-                photos = look(name_of(place), list(labelled(place)))[name]
-                figures.setdefault(name_of(place), {})[name] = accuracy(photos, thresholds[name])
+        for place in filter(None, (judging.choose.get(name), judging.judge.get(name))):
+            judged = look(name_of(place), photos[place])[name]
+            figures.setdefault(name_of(place), {})[name] = accuracy(judged, thresholds[name])
         figures.setdefault(RENDERED, {})[name] = accuracy(drawn[name], thresholds[name])
     log.info("thresholds_chosen", **thresholds)
     card = msgspec.structs.replace(

@@ -37,7 +37,7 @@ from edge.vision.detector import Image
 from edge.vision.training.bank import Bank
 from edge.vision.training.fast import Conv
 from edge.vision.training.network import DISTANCES, STRIDES, Lateral, Separable, ShelfNet
-from edge.vision.training.provenance import BACKBONE, LICENCE
+from edge.vision.training.provenance import BACKBONE, LICENCE, named
 from edge.vision.training.robust import homeward
 from edge.vision.training.scenes import crop, scene
 from edge.vision.training.weights import load_checkpoint, load_sources, load_weights, save_weights
@@ -92,9 +92,9 @@ def load(checkpoint: Path, also: Sequence[Path] = (), back: float = 0.0) -> tupl
         if path.suffix == ".npz":
             states.append(load_weights(path))
             sources += load_sources(path)
-            sources.append(Source(f"weights {path.name}", LICENCE, "part of the mean"))
+            sources.append(Source(named(path), LICENCE, "part of the mean"))
         else:
-            other = load_checkpoint(path)
+            other = load_checkpoint(path, fix="name checkpoints and NAME.npz after --also")
             states.append(other["average"])
             sources += msgspec.json.decode(other["sources"], type=tuple[Source, ...])
             run = f"run of seed {other['plan']['seed']}, {other['seen']} crops"
@@ -103,9 +103,10 @@ def load(checkpoint: Path, also: Sequence[Path] = (), back: float = 0.0) -> tupl
     mean = {name: _mean([state[name] for state in states]) for name in states[0]}
     if back:
         mean = homeward(mean, back)
-        sources.append(Source(f"ImageNet's widening weights, {back:g} of the way back", BACKBONE.licence, "mean"))
-    told = msgspec.json.encode(tuple(dict.fromkeys(sources))).decode()
-    return mean, Exported(int(first["plan"]["seed"]), int(first["seen"]), told)
+        told = f"ImageNet's widening weights, {back:g} of the way back"
+        sources.append(Source(told, BACKBONE.licence, "part of the mean"))
+    listed = msgspec.json.encode(tuple(dict.fromkeys(sources))).decode()
+    return mean, Exported(int(first["plan"]["seed"]), int(first["seen"]), listed)
 
 
 def _mean(tensors: list[Any]) -> Any:

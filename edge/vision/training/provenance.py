@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,8 +34,13 @@ def sources_of(pictures: Path | None, photos: Mapping[Path, int], start: Path | 
     known = {"cutouts": CUTOUTS, "packages": PACKAGES}
     found = [source for name, source in known.items() if pictures is not None and (pictures / name).is_dir()]
     own = [Source(f"{number} labelled photos, {shop_of(folder)}", OWN, "training") for folder, number in photos.items()]
-    before = (*load_sources(start), Source(f"weights {start.name}", LICENCE, "start of training")) if start else ()
+    before = (*load_sources(start), Source(named(start), LICENCE, "start of training")) if start else ()
     return tuple(dict.fromkeys((RENDERED, BACKBONE, *found, *before, *own)))
+
+
+def named(weights: Path) -> str:
+    """A file of weights as a card names it: files of one name are told apart by their bytes."""
+    return f"weights {weights.name} ({hashlib.sha256(weights.read_bytes()).hexdigest()[:8]})"
 
 
 def shop_of(folder: Path) -> str:

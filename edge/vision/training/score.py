@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.vision.card import Accuracy
+from edge.vision.closer import raised
 from edge.vision.detector import Floats
 
 THRESHOLDS = np.arange(0.5, 1.0, 0.05)
@@ -74,9 +75,9 @@ def average_precision(photos: Sequence[Judged], iou: float) -> float:
 def count_error(photos: Sequence[Judged], threshold: float) -> float:
     """Mean over photos of |detections that count - boxes| / boxes; photos without boxes have none.
 
-    A detection counts from the threshold times its photo's bar on.
+    A detection counts from the threshold on, raised by its photo's bar.
     """
-    counts = [(int((p.scores >= threshold * p.bar).sum()), len(p.truth)) for p in photos if len(p.truth)]
+    counts = [(int((p.scores >= raised(threshold, p.bar)).sum()), len(p.truth)) for p in photos if len(p.truth)]
     errors = [abs(found - there) / there for found, there in counts]
     return float(np.mean(errors)) if errors else 0.0
 

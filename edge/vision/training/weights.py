@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,6 +20,7 @@ from edge.errors import ModelError
 from edge.vision.card import Source
 
 SOURCES = "sources"
+AGAIN = "name another --checkpoint, or remove it to begin again"
 _FIX = "name a file that `export` wrote beside a model, NAME.npz"
 
 
@@ -42,10 +44,13 @@ def load_weights(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is missing or no such file.
     """
+    arrays = {name: array for name, array in _arrays(path).items() if name != SOURCES}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise ModelError(str(path), f"no weights to start from: {name} holds what is no number", _FIX)
     return {
         name: torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
-        for name, array in _arrays(path).items()
-        if name != SOURCES
+        for name, array in arrays.items()
     }
 
 
@@ -68,17 +73,16 @@ def _arrays(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, NotImplementedError, zlib.error) as error:
         raise ModelError(str(path), f"no weights to start from: {error}", _FIX) from error
 
 
-def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path, device: Any = "cpu", fix: str = AGAIN) -> dict[str, Any]:
     """What a run has stored of itself.
 
     Raises:
-        ModelError: there is no such file, or it is none.
+        ModelError: there is no such file, or it is none; `fix` says what to do then.
     """
-    fix = "name another --checkpoint, or remove it to begin again"
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, LookupError, ValueError, EOFError, UnpicklingError) as error:

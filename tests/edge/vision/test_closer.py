@@ -134,6 +134,13 @@ def test_a_shops_own_high_threshold_does_not_come_to_mean_never() -> None:
     assert len(closer.look(shelf.once, shelf.frame, (0.95, 0.4), CARD)) == len(packs)
 
 
+def test_a_card_that_tells_few_does_not_change_what_counts() -> None:
+    packs = [*row(24, 30), *row(24, 30, 300), *row(24, 30, 620)]
+    shelf = Shelf(packs, ((10, 0.1), (17, 0.37), (32, 0.9)))
+    few = closer.look(shelf.once, shelf.frame, (0.4, 0.4), msgspec.structs.replace(CARD, max_detections=7))
+    assert (len(few), few.bar) == (7, closer.look(shelf.once, shelf.frame, (0.4, 0.4), CARD).bar)
+
+
 def test_scores_that_are_all_alike_have_a_valley_too() -> None:
     assert closer.valley(np.full(30, 0.4, np.float32)) == pytest.approx(0.4)
     assert 0 <= closer.valley(np.array([0.0] * 20 + [1.0] * 20, np.float32)) <= 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.clock import SystemClock
-from edge.errors import ModelError
+from edge.errors import ConfigError, ModelError
 from edge.vision.card import read_model
 from edge.vision.onnx import DEFAULT_MODEL, OnnxDetector
 from edge.vision.training.cameras import CAMERAS
@@ -85,6 +85,17 @@ def test_a_card_is_made_that_the_detector_loads(root: Path, tmp_path: Path, monk
             assert row.photos in (2, 3)
     assert card.speed[0].ms > 0
     assert card.data == read_model(DEFAULT_MODEL)[1].data[: len(card.data)]
+
+
+@pytest.mark.parametrize("use", ["choose", "judge"])
+def test_photos_that_show_no_goods_neither_choose_nor_judge_them(root: Path, tmp_path: Path, use: str) -> None:
+    model = tmp_path / "shelf.onnx"
+    shutil.copy(DEFAULT_MODEL, model)
+    places = {"product": root / "gap"}
+    judging = Judging(choose=places) if use == "choose" else Judging(judge=places)
+    with pytest.raises(ConfigError, match=r"gap: 1 problem\n  labels: none of them is of a product"):
+        evaluate(model, judging, SystemClock())
+    assert not model.with_suffix(".card.json").exists()
 
 
 def test_a_graph_that_export_did_not_make_is_told() -> None:

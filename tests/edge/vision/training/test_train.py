@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,11 @@ def test_weights_come_back_from_their_file(tmp_path: Path, trained: Path) -> Non
 def test_a_wider_network_begins_as_the_narrower_one_was() -> None:
     wide = ShelfNet().eval()
     channels, state = WIDTH - 32, wide.state_dict()
-    narrow = {name: tensor[tuple(slice(channels if n == WIDTH else n) for n in tensor.shape)].clone()
-              for name, tensor in state.items() if not name.startswith("backbone")}
+    narrow = {
+        name: tensor[tuple(slice(channels if n == WIDTH else n) for n in tensor.shape)].clone()
+        for name, tensor in state.items()
+        if not name.startswith("backbone")
+    }
     narrow |= {name: tensor for name, tensor in state.items() if name.startswith("backbone")}
     grown = widened(narrow, state)
     assert {name: tensor.shape for name, tensor in grown.items()} == {name: each.shape for name, each in state.items()}
@@ -326,7 +330,29 @@ def test_the_mean_of_runs_is_exported_and_says_of_what(tmp_path: Path, trained: 
     assert torch.allclose(mean[name], wanted, atol=1e-3)
     told = [source.name for source in draft((tmp_path / "mean.onnx").read_bytes()).data]
     assert len(told) == len(set(told))
-    assert {f"7 labelled photos, {tmp_path.name}", "run of seed 5, 2 crops", "weights first.npz"} <= set(told)
+    digits = hashlib.sha256((tmp_path / "first.npz").read_bytes()).hexdigest()[:8]
+    named = f"weights first.npz ({digits})"
+    assert {f"7 labelled photos, {tmp_path.name}", "run of seed 5, 2 crops", named} <= set(told)
+
+
+@pytest.mark.parametrize("spoil", ["nan", "complex", "words", "flipped"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, trained: Path, spoil: str) -> None:
+    path, weights = tmp_path / "odd.npz", np.ones(5000, np.float32)
+    odd: Any = {"nan": weights * np.nan, "complex": weights * 1j, "words": np.array(["a"]), "flipped": weights}[spoil]
+    np.savez_compressed(path, stem=odd, other=np.random.default_rng(0).random(5000))
+    if spoil == "flipped":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 50] = bytes(50)
+        path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"odd\.npz: no weights to start from"):
+        export(trained, tmp_path / "mean.onnx", also=[path])
+
+
+def test_a_file_that_is_no_checkpoint_is_told_of_the_option_that_named_it(tmp_path: Path, trained: Path) -> None:
+    (tmp_path / "shop.jpg").write_bytes(b"a picture")
+    with pytest.raises(ModelError, match=r"shop\.jpg.*after --also") as caught:
+        export(trained, tmp_path / "mean.onnx", also=[tmp_path / "shop.jpg"])
+    assert "remove" not in str(caught.value)
 
 
 def test_weights_take_along_what_they_came_from(tmp_path: Path, trained: Path) -> None:
@@ -336,7 +362,8 @@ def test_weights_take_along_what_they_came_from(tmp_path: Path, trained: Path) -
     run.save(tmp_path / "shop.pt")
     export(tmp_path / "shop.pt", tmp_path / "shop.onnx")
     later = [source.name for source in sources_of(None, {}, tmp_path / "shop.npz")]
-    assert {"7 labelled photos, shop", "weights shop.npz"} <= set(later)
+    assert "7 labelled photos, shop" in later
+    assert later[-1].startswith("weights shop.npz (")
     assert len(later) == len(set(later))
     export(trained, tmp_path / "mean.onnx", also=[tmp_path / "shop.npz"])
     told = {source.name for source in draft((tmp_path / "mean.onnx").read_bytes()).data}
