@@ -92,10 +92,10 @@ def suppress(found: Detections, iou: float, at_most: int) -> Detections:
     xywh[:, 2:] -= xywh[:, :2]
     kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), found.scores.tolist(), found.classes.tolist(), -1.0, iou)
     order: npt.NDArray[np.int64] = np.asarray(kept, np.int64).reshape(-1)  # OpenCV gives the best first
-    return best(Detections(found.boxes[order], found.scores[order], found.classes[order]), at_most)
+    return foremost(Detections(found.boxes[order], found.scores[order], found.classes[order]), at_most)
 
 
-def best(found: Detections, at_most: int) -> Detections:
+def foremost(found: Detections, at_most: int) -> Detections:
     """The first `at_most` of each class."""
     if len(found) <= at_most:
         return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge.vision.boxes import best, suppress
+from edge.vision.boxes import foremost, suppress
 from edge.vision.card import PRODUCT, Card, Closer
 from edge.vision.detector import Detections, Floats, Image
 
@@ -67,7 +67,7 @@ def look(once: Once, frame: Image, thresholds: tuple[float, ...], card: Card) ->
     bar = _bar(fused.scores[fused.classes == goods], plan)
     wanted = tuple(raised(score, bar) if kind == goods else score for kind, score in enumerate(thresholds))
     kept = _above(Detections(fused.boxes, fused.scores, fused.classes, first.labels, bar), wanted)
-    return best(kept, card.max_detections)
+    return foremost(kept, card.max_detections)
 
 
 def raised(score: float, bar: float) -> float:

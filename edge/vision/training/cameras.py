@@ -10,17 +10,13 @@ import numpy as np
 
 from edge.vision.detector import Floats, Image
 from edge.vision.training.judge import Photo
+from edge.vision.training.lens import squeezed
 
 
 def _small(image: Image) -> Image:
     h, w = image.shape[:2]
     half = cv2.resize(image, (max(1, w // 2), max(1, h // 2)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(half, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _squeezed(image: Image) -> Image:
-    _, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, 12))
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _noisy(image: Image) -> Image:
@@ -39,7 +35,7 @@ CAMERAS: dict[str, Callable[[Image], Image]] = {
     "harsh": _lit(1.8, -60),
     "soft": lambda image: np.asarray(cv2.GaussianBlur(image, (0, 0), 1.6), np.uint8),
     "small": _small,
-    "squeezed": _squeezed,
+    "squeezed": lambda image: squeezed(image, 12),
     "noisy": _noisy,
 }
 

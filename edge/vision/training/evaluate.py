@@ -165,17 +165,17 @@ def evaluate(model: Path, judging: Judging, clock: Clock, progress: Progress = q
             looks[name] = round((detector.inferences - before) / max(1, len(pictures)), 1)
         return seen[name]
 
-    def choosing(place: Path) -> dict[str, list[Judged]]:
-        name = name_of(place)
-        plain, spoilt = look(name, photos[place]), look(f"{name} (worse)", tuple(worse(photos[place])))
-        return {name: [*plain[name], *spoilt[name]] for name in CLASSES}
+    def choosing(name: str, place: Path) -> list[Judged]:
+        plain = look(name_of(place), photos[place])
+        spoilt = look(f"{name_of(place)} (worse)", tuple(worse(photos[place])))
+        return [*plain[name], *spoilt[name]]
 
     drawn = look(RENDERED, list(rendered(card.seed, judging.scenes)))
     thresholds, chosen_on = {}, {}
     for name in CLASSES:
         place = judging.choose.get(name)
         chosen_on[name] = f"{name_of(place)}, also as worse cameras show it" if place else RENDERED
-        thresholds[name] = best_threshold(choosing(place)[name] if place else drawn[name])
+        thresholds[name] = best_threshold(choosing(name, place) if place else drawn[name])
     figures: dict[str, dict[str, Accuracy]] = {}
     for name in CLASSES:
         for place in filter(None, (judging.choose.get(name), judging.judge.get(name))):

@@ -20,6 +20,12 @@ def _tone(rng: np.random.Generator) -> Image:
     return np.asarray((level * 255).round()[None], np.uint8)
 
 
+def squeezed(image: Image, quality: int) -> Image:
+    """The picture as JPEG of that quality, 0 to 100, shows it."""
+    _, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
 def photograph(rng: np.random.Generator, image: Image) -> Image:
     """The picture as a camera delivers it; same size, BGR uint8."""
     height, width = image.shape[:2]
@@ -47,6 +53,5 @@ def photograph(rng: np.random.Generator, image: Image) -> Image:
         grain = rng.standard_normal((height, width), np.float32) * np.float32(rng.uniform(1, 9))
         shot = np.asarray(np.clip(shot + grain[..., None], 0, 255), np.uint8)
     if rng.random() < 0.6:
-        _, data = cv2.imencode(".jpg", shot, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 95))))
-        shot = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        shot = squeezed(shot, int(rng.integers(30, 95)))
     return shot
